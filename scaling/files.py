@@ -1,0 +1,152 @@
+"""The few file operations that everything uses: whole, atomic, and the same on disks and buckets.
+
+A path is anything `etils.epath.Path` takes. On a local disk a replaced file is written beside its
+target, synced and renamed, so that a reader sees the old text or the new one and never a part;
+object stores give the same for a single put.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from typing import Any
+
+from etils import epath
+
+PathLike = str | os.PathLike[str]
+
+# A name with this mark is being written, or was left behind by a killed writer: never read.
+TEMPORARY = '.tmp-'
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _local(path: PathLike) -> bool:
+  return '://' not in os.fspath(path)
+
+
+def _sync_folder(path: str) -> None:
+  descriptor = os.open(path or '.', os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+def make_folder(path: PathLike) -> None:
+  epath.Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def exists(path: PathLike) -> bool:
+  return epath.Path(path).exists()
+
+
+def read_text(path: PathLike) -> str:
+  return epath.Path(path).read_text(encoding='utf-8')
+
+
+def read_json(path: PathLike) -> Any:
+  return json.loads(read_text(path))
+
+
+def names(folder: PathLike) -> list[str]:
+  """Sorted names in a folder without half-written ones; empty when there is no such folder."""
+  try:
+    found = [p.name for p in epath.Path(folder).iterdir()]
+  except (FileNotFoundError, NotADirectoryError):
+    return []
+  return sorted(name for name in found if TEMPORARY not in name)
+
+
+def replace(path: PathLike, text: str) -> None:
+  """Writes the whole file or nothing. Raises OSError, and leaves the old file, if it cannot."""
+  target = os.fspath(path)
+  if not _local(target):
+    epath.Path(target).write_text(text)
+    return
+  temporary = f'{target}{TEMPORARY}{uuid.uuid4().hex[:8]}'
+  try:
+    _write_synced(temporary, text)
+    os.replace(temporary, target)
+  except BaseException:
+    _discard(temporary)
+    raise
+  _sync_folder(os.path.dirname(target))
+
+
+def create(path: PathLike, text: str) -> bool:
+  """Writes the whole file unless it exists already; says whether this call made it.
+
+  Among any number of concurrent callers exactly one gets True, and none sees a part of the file:
+  the text is written beside it and then linked to its name, which fails when the name is taken.
+  """
+  target = os.fspath(path)
+  if not _local(target):
+    raise NotImplementedError(f'exclusive creation on a bucket: {target}')
+  temporary = f'{target}{TEMPORARY}{uuid.uuid4().hex[:8]}'
+  try:
+    _write_synced(temporary, text)
+    try:
+      os.link(temporary, target)
+    except FileExistsError:
+      return False
+    _sync_folder(os.path.dirname(target))
+    return True
+  finally:
+    _discard(temporary)
+
+
+def append(path: PathLike, text: str) -> None:
+  """Adds whole lines to a record that only its writer reads while it grows."""
+  with epath.Path(path).open('a') as file:
+    file.write(text)
+
+
+def rename(source: PathLike, target: PathLike) -> None:
+  epath.Path(source).rename(target)
+
+
+def remove(path: PathLike) -> None:
+  epath.Path(path).unlink(missing_ok=True)
+
+
+def remove_tree(path: PathLike) -> None:
+  if _local(path):
+    shutil.rmtree(path, ignore_errors=True)
+  elif exists(path):
+    epath.Path(path).rmtree()
+
+
+def no_room(error: BaseException) -> bool:
+  """Whether an error, or one that caused it, says that the disk is full or the quota used up."""
+  seen: BaseException | None = error
+  while seen is not None:
+    if isinstance(seen, OSError) and seen.errno in NO_ROOM:
+      return True
+    # Tensorstore reports through its own status codes, as text.
+    if any(word in str(seen) for word in ('No space left', 'Disk quota', 'File too large')):
+      return True
+    seen = seen.__cause__ or seen.__context__
+  return False
+
+
+def to_json(value: Any) -> str:
+  """Canonical JSON: sorted keys, no spaces, one form for every value."""
+  return json.dumps(value, sort_keys=True, separators=(',', ':'), allow_nan=False)
+
+
+def _write_synced(path: str, text: str) -> None:
+  with open(path, 'x', encoding='utf-8') as file:
+    file.write(text)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _discard(path: str) -> None:
+  try:
+    os.unlink(path)
+  except OSError:
+    pass

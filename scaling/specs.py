@@ -1,0 +1,293 @@
+"""What determines one training run: frozen dataclasses, their checks, and the run id.
+
+Two equal specs are one run, whichever study asked for it: the run id is a hash of the canonical
+JSON. Fields at their default are left out of that JSON and a released default never changes, so a
+field added later changes no old id; when a field changes its meaning, the class's `VERSION` rises
+and enters the JSON. What cannot change a curve beyond rounding (folders, packs, gradient
+accumulation, checkpoint intervals) is not here.
+
+Tensor suffixes used all over the model code: B batch, L length, D width, H heads, K head size,
+F feed-forward, V vocabulary, N layers, R runs in a pack. Each stands beside the field it measures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import types
+import typing
+from typing import Any, ClassVar
+
+from scaling import files
+from scaling.errors import InputError, bad
+
+ACTIVATIONS = ('swiglu', 'gelu')
+DTYPES = ('float32', 'bfloat16', 'float64')
+OPTIMIZERS = ('adamw',)
+SCHEDULES = ('constant', 'cosine', 'linear', 'inverse_sqrt', 'wsd')
+TOKENIZERS = ('bpe', 'bytes', 'symbols')
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+  """A decoder-only Transformer: RMSNorm, rotary positions, pre-norm blocks, no biases."""
+
+  VERSION: ClassVar[int] = 1
+  layers: int = 2  # N
+  width: int = 64  # D
+  heads: int = 2  # H; the head size K is width / heads, even because rotations turn pairs
+  feed_forward: int | None = None  # F; None: 4 D for gelu, 8/3 D up to a multiple of 8 for swiglu
+  activation: str = 'swiglu'
+  qk_norm: bool = False
+  tied_embeddings: bool = True
+  rope_base: float = 10_000.0
+  dtype: str = 'float32'  # of the activations; parameters are float32 (float64 under float64)
+
+  @property
+  def head_size(self) -> int:  # K
+    return self.width // self.heads
+
+  @property
+  def hidden(self) -> int:
+    """F, the rule for None applied."""
+    if self.feed_forward is not None:
+      return self.feed_forward
+    if self.activation == 'gelu':
+      return 4 * self.width
+    return 8 * math.ceil(self.width / 3)
+
+  def check(self, path: str) -> None:
+    _positive(self, path, 'layers', 'width', 'heads', 'rope_base')
+    if self.feed_forward is not None:
+      _positive(self, path, 'feed_forward')
+    _one_of(self, path, 'activation', ACTIVATIONS)
+    _one_of(self, path, 'dtype', DTYPES)
+    if self.width % (2 * self.heads):
+      raise bad(f'{path}.heads', self.heads,
+                f'2 * heads must divide width = {self.width} (rotary positions turn pairs)')
+
+
+@dataclasses.dataclass(frozen=True)
+class DomainSpec:
+  """One corpus of the mixture. Weight 0: evaluated, never trained on."""
+
+  VERSION: ClassVar[int] = 1
+  weight: float = 1.0  # r, its share of the training sequences
+  unique_tokens: int | None = None  # U: train on the first U tokens only; None: the whole split
+  fingerprint: str = ''  # of its token store, filled in when a study meets its stores
+
+  def check(self, path: str) -> None:
+    if not 0 <= self.weight <= 1:
+      raise bad(f'{path}.weight', self.weight, 'it must lie in [0, 1]')
+    if self.unique_tokens is not None:
+      _positive(self, path, 'unique_tokens')
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+  """The training data: domains by name, one tokenizer, and the shape of a step."""
+
+  VERSION: ClassVar[int] = 1
+  domains: dict[str, DomainSpec] = dataclasses.field(default_factory=dict)
+  tokenizer: str = 'bpe'
+  vocab_size: int = 512  # V; 256 for bytes
+  length: int = 128  # L, predicted tokens a sequence
+  batch: int = 16  # B, sequences a step
+
+  @property
+  def tokens_per_step(self) -> int:
+    return self.batch * self.length
+
+  def check(self, path: str) -> None:
+    _one_of(self, path, 'tokenizer', TOKENIZERS)
+    _positive(self, path, 'vocab_size', 'length', 'batch')
+    if self.tokenizer == 'bytes' and self.vocab_size != 256:
+      raise bad(f'{path}.vocab_size', self.vocab_size, 'the bytes tokenizer has exactly 256')
+    if not self.domains:
+      raise bad(f'{path}.domains', {}, 'it must name at least one corpus')
+    total = math.fsum(d.weight for d in self.domains.values())
+    if abs(total - 1) > 1e-9:
+      weights = {name: d.weight for name, d in self.domains.items()}
+      raise bad(f'{path}.domains', weights, f'the weights must sum to 1, these sum to {total:.6g}')
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimSpec:
+  """AdamW and its learning-rate schedule (scaling/optim/schedules.py has the formulas)."""
+
+  VERSION: ClassVar[int] = 1
+  optimizer: str = 'adamw'
+  peak_lr: float = 3e-3
+  schedule: str = 'cosine'
+  warmup_steps: int | None = None  # linear from 0; counted in steps, or
+  warmup_fraction: float | None = None  # as a share of the run (which forbids shared prefixes)
+  final_lr: float = 0.1  # as a share of peak_lr: where cosine, linear and wsd end
+  decay_fraction: float = 0.2  # wsd: the last share of the run
+  b1: float = 0.9
+  b2: float = 0.95
+  eps: float = 1e-8
+  weight_decay: float = 0.1  # decoupled, times the learning rate, on matrices only
+  clip_norm: float | None = 1.0  # of the gradient's global norm; None: no clipping
+
+  def check(self, path: str) -> None:
+    _one_of(self, path, 'optimizer', OPTIMIZERS)
+    _one_of(self, path, 'schedule', SCHEDULES)
+    _positive(self, path, 'peak_lr', 'eps')
+    if self.warmup_steps is not None and self.warmup_fraction is not None:
+      raise bad(f'{path}.warmup_fraction', self.warmup_fraction,
+                f'give it or warmup_steps (now {self.warmup_steps}), not both')
+    if self.warmup_steps is not None and self.warmup_steps < 0:
+      raise bad(f'{path}.warmup_steps', self.warmup_steps, 'it must be >= 0')
+    if self.clip_norm is not None:
+      _positive(self, path, 'clip_norm')
+    for name in ('warmup_fraction', 'final_lr', 'decay_fraction'):
+      value = getattr(self, name)
+      if value is not None and not 0 <= value <= 1:
+        raise bad(f'{path}.{name}', value, 'it must lie in [0, 1]')
+    for name in ('b1', 'b2'):
+      if not 0 <= getattr(self, name) < 1:
+        raise bad(f'{path}.{name}', getattr(self, name), 'it must lie in [0, 1)')
+    if self.weight_decay < 0:
+      raise bad(f'{path}.weight_decay', self.weight_decay, 'it must be >= 0')
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSpec:
+  """When and on how much a run is evaluated: every domain, on the first windows of `valid`."""
+
+  VERSION: ClassVar[int] = 1
+  points: int = 8  # evaluations, evenly spaced, the last one at the last step
+  windows: int = 256  # a domain, of `length` tokens each
+
+  def check(self, path: str) -> None:
+    _positive(self, path, 'points', 'windows')
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSpec:
+  """Everything that determines one training run."""
+
+  VERSION: ClassVar[int] = 1
+  model: ModelSpec = ModelSpec()
+  data: DataSpec = DataSpec()
+  optim: OptimSpec = OptimSpec()
+  evaluation: EvalSpec = EvalSpec()
+  steps: int = 1000
+  seed: int = 0
+
+  @property
+  def tokens(self) -> int:
+    """D, the training tokens of the whole run."""
+    return self.steps * self.data.tokens_per_step
+
+  @property
+  def eval_steps(self) -> tuple[int, ...]:
+    """The steps (updates done) after which the run is evaluated; the last is `steps`."""
+    points = self.evaluation.points
+    return tuple(-(-i * self.steps // points) for i in range(1, points + 1))
+
+  def check(self, path: str = 'base') -> None:
+    for name in ('model', 'data', 'optim', 'evaluation'):
+      getattr(self, name).check(f'{path}.{name}')
+    for name, domain in self.data.domains.items():
+      domain.check(f'{path}.data.domains.{name}')
+    _positive(self, path, 'steps')
+    if not 0 <= self.seed < 2**31:
+      raise bad(f'{path}.seed', self.seed, 'it must lie in [0, 2**31)')
+    if self.evaluation.points > self.steps:
+      raise bad(f'{path}.evaluation.points', self.evaluation.points,
+                f'it must not exceed steps = {self.steps}')
+    warmup = self.optim.warmup_steps
+    if warmup is not None and warmup >= self.steps:
+      raise bad(f'{path}.optim.warmup_steps', warmup, f'it must be below steps = {self.steps}')
+
+
+def canonical(spec: Any) -> Any:
+  """A spec as JSON values, fields at their default left out; a VERSION above 1 is kept."""
+  if dataclasses.is_dataclass(spec):
+    kept = {} if spec.VERSION == 1 else {'version': spec.VERSION}  # type: ignore[attr-defined]
+    for field in dataclasses.fields(spec):
+      value = getattr(spec, field.name)
+      if value != _default(field):
+        kept[field.name] = canonical(value)
+    return kept
+  if isinstance(spec, dict):
+    return {name: canonical(value) for name, value in spec.items()}
+  return spec
+
+
+def run_id(spec: RunSpec) -> str:
+  """16 hexadecimal digits of the SHA-256 of the canonical JSON."""
+  return hashlib.sha256(files.to_json(canonical(spec)).encode()).hexdigest()[:16]
+
+
+def to_dict(spec: Any) -> dict[str, Any]:
+  """A spec with every field, as plain nested dicts."""
+  return dataclasses.asdict(spec)
+
+
+def from_dict(values: dict[str, Any], path: str = 'base') -> RunSpec:
+  """The checked RunSpec of a nested dict (fields left out take their defaults).
+
+  Raises InputError naming the field for an unknown field, a wrong type or an impossible value.
+  """
+  spec = _build(RunSpec, values, path)
+  spec.check(path)
+  return spec
+
+
+def _default(field: dataclasses.Field) -> Any:
+  if field.default is not dataclasses.MISSING:
+    return field.default
+  return field.default_factory()  # type: ignore[misc]
+
+
+def _build(kind: type, values: Any, path: str) -> Any:
+  if not isinstance(values, dict):
+    raise bad(path, values, 'it must be a group of fields')
+  hints = typing.get_type_hints(kind)
+  fields = {f.name for f in dataclasses.fields(kind)}
+  version = values.get('version', kind.VERSION)  # type: ignore[attr-defined]
+  if version != kind.VERSION:  # type: ignore[attr-defined]
+    raise bad(f'{path}.version', version, f'this code knows version {kind.VERSION}')  # type: ignore[attr-defined]
+  unknown = sorted(set(values) - fields - {'version'})
+  if unknown:
+    raise InputError(f'{path}.{unknown[0]}: unknown field; allowed are {", ".join(sorted(fields))}')
+  return kind(**{name: _convert(hints[name], value, f'{path}.{name}')
+                 for name, value in values.items() if name != 'version'})
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+  """`value` as the type `hint` says: an int is a float, nothing else is converted."""
+  if dataclasses.is_dataclass(hint):
+    return _build(typing.cast(type, hint), value, path)
+  origin = typing.get_origin(hint)
+  if origin is dict:
+    if not isinstance(value, dict):
+      raise bad(path, value, 'it must be a group of fields, one a name')
+    inner = typing.get_args(hint)[1]
+    return {name: _convert(inner, value[name], f'{path}.{name}') for name in sorted(value)}
+  allowed = typing.get_args(hint) if origin in (types.UnionType, typing.Union) else (hint,)
+  if value is None and type(None) in allowed:
+    return None
+  for kind in allowed:
+    if kind is float and type(value) in (int, float):
+      if not math.isfinite(value):
+        raise bad(path, value, 'it must be finite')
+      return float(value)
+    if type(value) is kind:
+      return value
+  wanted = ' or '.join('None' if k is type(None) else k.__name__ for k in allowed)
+  raise bad(path, value, f'it must be {wanted}, not {type(value).__name__}')
+
+
+def _positive(spec: Any, path: str, *fields: str) -> None:
+  for name in fields:
+    if getattr(spec, name) <= 0:
+      raise bad(f'{path}.{name}', getattr(spec, name), 'it must be positive')
+
+
+def _one_of(spec: Any, path: str, name: str, allowed: tuple[str, ...]) -> None:
+  if getattr(spec, name) not in allowed:
+    raise bad(f'{path}.{name}', getattr(spec, name), f'allowed are {", ".join(allowed)}')
