@@ -92,12 +92,20 @@ class DataSpec:
   domains: dict[str, DomainSpec] = dataclasses.field(default_factory=dict)
   tokenizer: str = 'bpe'
   vocab_size: int = 512  # V; 256 for bytes
+  tokenizer_corpora: str | None = None  # bpe: what it was trained on, 'a+b'; None: all the domains
   length: int = 128  # L, predicted tokens a sequence
   batch: int = 16  # B, sequences a step
 
   @property
   def tokens_per_step(self) -> int:
     return self.batch * self.length
+
+  @property
+  def trained_on(self) -> tuple[str, ...]:
+    """The corpora whose text the tokenizer was trained on, sorted; empty for bytes and symbols."""
+    if self.tokenizer != 'bpe':
+      return ()
+    return tuple(sorted((self.tokenizer_corpora or '+'.join(self.domains)).split('+')))
 
   def check(self, path: str) -> None:
     _one_of(self, path, 'tokenizer', TOKENIZERS)
