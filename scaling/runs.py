@@ -1,0 +1,158 @@
+"""The run store: WORKDIR/runs/<run id>/, one folder a run (docs/formats.md says what lies in it).
+
+`curve.jsonl` holds nothing that depends on time or machine: it is replaced whole after every
+evaluation and cut back to the restored step on resume, so it is the same bytes however often a run
+was killed. `result.json` is written once, when the last planned evaluation exists and is finite.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from scaling import files, leases, specs
+
+PLANNED, RUNNING, DONE, FAILED = 'planned', 'running', 'done', 'failed'
+
+# What a failed run waits for: these are tried again by the next sweep, any other reason only when
+# asked, since the same spec would fail the same way.
+RETRIED = ('memory', 'disk', 'preempted')
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run's folder: reading needs nothing, every write needs the lease."""
+
+  workdir: str
+  run_id: str
+
+  @property
+  def folder(self) -> str:
+    return f'{self.workdir}/runs/{self.run_id}'
+
+  def path(self, name: str) -> str:
+    return f'{self.folder}/{name}'
+
+  # -- reading
+
+  def state(self) -> str:
+    """planned, running, done or failed. Nothing is inferred from a log's text."""
+    present = files.names(self.folder)
+    if 'result.json' in present:
+      return DONE
+    if 'failure.json' in present:
+      return FAILED
+    if any(n.startswith('lease.') for n in present) and leases.holder(self.folder):
+      return RUNNING
+    return PLANNED
+
+  def failure(self) -> dict[str, Any] | None:
+    try:
+      return files.read_json(self.path('failure.json'))
+    except FileNotFoundError:
+      return None
+    except ValueError:
+      return {'reason': 'error', 'step': 0, 'message': 'failure.json cannot be read'}
+
+  def curve(self) -> list[dict[str, Any]]:
+    """The evaluations so far, in order of step."""
+    try:
+      text = files.read_text(self.path('curve.jsonl'))
+    except FileNotFoundError:
+      return []
+    lines: list[dict[str, Any]] = []
+    for line in text.splitlines():
+      try:
+        lines.append(json.loads(line))
+      except ValueError:
+        break  # Only a foreign hand can leave one: what stands before it is sound.
+    return lines
+
+  def checkpoints(self) -> list[dict[str, Any]]:
+    """{'step', 'folder'} of the checkpoints that hold this run, oldest first."""
+    try:
+      return files.read_json(self.path('checkpoints.json'))
+    except (FileNotFoundError, ValueError):
+      return []
+
+  # -- writing
+
+  def prepare(self, spec: specs.RunSpec) -> None:
+    """Makes the folder and its spec.json, which says everything that the run id hashes."""
+    if not files.exists(self.path('spec.json')):
+      files.make_folder(self.folder)
+      files.create(self.path('spec.json'), files.to_json(specs.canonical(spec)) + '\n')
+
+  def write_environment(self, lease: leases.Lease, extra: dict[str, Any]) -> None:
+    lease.check()
+    files.replace(self.path('environment.json'), files.to_json({**environment(), **extra}) + '\n')
+
+  def write_curve(self, lease: leases.Lease, lines: Sequence[dict[str, Any]]) -> None:
+    lease.check()
+    files.replace(self.path('curve.jsonl'), ''.join(files.to_json(line) + '\n' for line in lines))
+
+  def write_checkpoints(self, lease: leases.Lease, entries: Sequence[dict[str, Any]]) -> None:
+    lease.check()
+    files.replace(self.path('checkpoints.json'), files.to_json(list(entries)) + '\n')
+
+  def write_timing(self, lease: leases.Lease, entry: dict[str, Any]) -> None:
+    lease.check()
+    files.append(self.path('timing.jsonl'), files.to_json({'time': time.time(), **entry}) + '\n')
+
+  def write_result(self, lease: leases.Lease, lines: Sequence[dict[str, Any]]) -> None:
+    """Marks the run done. Raises ValueError unless the last line is finite and at the last step."""
+    lease.check()
+    losses = [d['loss'] for d in lines[-1]['domains'].values()] if lines else []
+    if not losses or not all(math.isfinite(loss) for loss in losses):
+      raise ValueError(f'{self.folder}: the last evaluation is missing or not finite')
+    result = {'run_id': self.run_id, 'step': lines[-1]['step'], 'curve_lines': len(lines)}
+    files.create(self.path('result.json'), files.to_json(result) + '\n')
+
+  def write_failure(self, lease: leases.Lease, reason: str, step: int, message: str) -> None:
+    lease.check()
+    failure = {'reason': reason, 'step': step, 'message': message}
+    files.replace(self.path('failure.json'), files.to_json(failure) + '\n')
+
+  def clear_failure(self, lease: leases.Lease) -> None:
+    lease.check()
+    files.remove(self.path('failure.json'))
+
+
+def write_study(workdir: str, name: str, laws: Iterable[str], runs: Iterable[dict[str, Any]]
+                ) -> None:
+  """studies/<name>.json: which runs a study asked for, and what it wants fitted to them."""
+  files.make_folder(f'{workdir}/studies')
+  path = f'{workdir}/studies/{name}.json'
+  text = files.to_json({'name': name, 'laws': list(laws), 'runs': list(runs)}) + '\n'
+  if not files.exists(path) or files.read_text(path) != text:
+    files.replace(path, text)
+
+
+def environment() -> dict[str, Any]:
+  """Versions, machine and commit: what a curve should not depend on, kept in case it did."""
+  import jax  # pylint: disable=import-outside-toplevel
+
+  device = jax.devices()[0]
+  return {
+      'commit': commit(), 'python': platform.python_version(), 'jax': jax.__version__,
+      'jaxlib': jax.lib.__version__, 'device': device.device_kind, 'platform': device.platform,
+      'devices': jax.device_count(), 'host': platform.node(), 'machine': platform.machine(),
+  }
+
+
+def commit() -> str:
+  """The commit of the checkout that this code runs from, '-dirty' when it differs; or 'unknown'."""
+  here = os.path.dirname(os.path.abspath(__file__))
+  try:
+    found = subprocess.run(['git', '-C', here, 'describe', '--always', '--dirty', '--abbrev=12'],
+                           capture_output=True, text=True, timeout=10, check=True)
+    return found.stdout.strip()
+  except (OSError, subprocess.SubprocessError):
+    return 'unknown'
