@@ -1,0 +1,82 @@
+"""Parts of the Transformer: normalisation, feed-forward blocks, and their initial values.
+
+Every parameter's key is folded from (the model's key, the parameter's name), never drawn in call
+order, so that adding a part changes no other part's initial values. Parameters are float32
+(float64 when the model computes in float64) and are cast where they are used.
+
+Initial values. Embeddings and an untied head: N(0, 0.02^2) (Radford et al. 2019, GPT-2): after the
+last RMSNorm the logits then have standard deviation 0.02 sqrt(D), 0.1 to 0.2 at the widths used
+here, so the loss starts within 0.03 of ln V. Matrices: N(0, 1 / fan_in) (LeCun et al. 1998); those
+that write to the residual stream are divided by sqrt(2 layers) (GPT-2), so that the stream's
+variance does not grow with depth. Normalisation scales: 1.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from scaling.specs import ModelSpec
+
+EMBEDDING_STD = 0.02
+
+
+def fold(key: Array, *names: str | int) -> Array:
+  """`key` with each name folded in; a string counts as its CRC-32."""
+  for name in names:
+    key = jax.random.fold_in(key, zlib.crc32(name.encode()) if isinstance(name, str) else name)
+  return key
+
+
+def param_dtype(spec: ModelSpec) -> jnp.dtype:
+  """float32, or float64 when the model computes in float64."""
+  return jnp.dtype('float64' if spec.dtype == 'float64' else 'float32')
+
+
+def matrix(key: Array, shape: tuple[int, int], std: float, dtype: jnp.dtype) -> nnx.Param:
+  """A parameter [fan_in, fan_out] of independent N(0, std^2)."""
+  return nnx.Param(std * jax.random.normal(key, shape, dtype))
+
+
+class RMSNorm(nnx.Module):
+  """y = scale * x / sqrt(mean(x^2) + 1e-6), the mean in at least float32 (Zhang, Sennrich 2019)."""
+
+  def __init__(self, size: int, dtype: jnp.dtype):
+    self.scale = nnx.Param(jnp.ones((size,), dtype))
+
+  def __call__(self, x: Array) -> Array:
+    return rms_norm(x, self.scale[...])
+
+
+def rms_norm(x: Array, scale: Array) -> Array:
+  """scale * x / sqrt(mean(x^2) + 1e-6) over the last axis, in x's dtype."""
+  wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + 1e-6)
+  return (wide * inverse).astype(x.dtype) * scale.astype(x.dtype)
+
+
+class FeedForward(nnx.Module):
+  """swiglu: (silu(x W_gate) * (x W_up)) W_down (Shazeer 2020); gelu: gelu(x W_up) W_down.
+
+  W_gate and W_up are one matrix [D, 2 F], the gate first. gelu is the tanh form.
+  """
+
+  def __init__(self, spec: ModelSpec, key: Array):
+    D, F, dtype = spec.width, spec.hidden, param_dtype(spec)
+    self.gated = spec.activation == 'swiglu'
+    self.up = matrix(fold(key, 'up'), (D, 2 * F if self.gated else F), D**-0.5, dtype)
+    self.down = matrix(fold(key, 'down'), (F, D), (2 * spec.layers * F) ** -0.5, dtype)
+
+  def __call__(self, x_BxLxD: Array) -> Array:
+    dtype = x_BxLxD.dtype
+    h_BxLxF = x_BxLxD @ self.up[...].astype(dtype)
+    if self.gated:
+      gate, up = jnp.split(h_BxLxF, 2, axis=-1)
+      h_BxLxF = jax.nn.silu(gate) * up
+    else:
+      h_BxLxF = jax.nn.gelu(h_BxLxF)
+    return h_BxLxF @ self.down[...].astype(dtype)

@@ -1,0 +1,87 @@
+"""A decoder-only Transformer (Flax NNX), and its split into a graph and a flat dict of arrays."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from scaling.model import attention, layers
+from scaling.specs import ModelSpec
+
+Params = dict[str, Array]  # 'blocks.0.attention.qkv' -> array
+
+
+class Block(nnx.Module):
+  """x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+  def __init__(self, spec: ModelSpec, key: Array):
+    dtype = layers.param_dtype(spec)
+    self.attention_norm = layers.RMSNorm(spec.width, dtype)
+    self.attention = attention.Attention(spec, layers.fold(key, 'attention'))
+    self.feed_forward_norm = layers.RMSNorm(spec.width, dtype)
+    self.feed_forward = layers.FeedForward(spec, layers.fold(key, 'feed_forward'))
+
+  def __call__(self, x_BxLxD: Array) -> Array:
+    x_BxLxD = x_BxLxD + self.attention(self.attention_norm(x_BxLxD))
+    return x_BxLxD + self.feed_forward(self.feed_forward_norm(x_BxLxD))
+
+
+class Transformer(nnx.Module):
+  """Token embedding, blocks, a last RMSNorm, and the head (the embedding itself when tied)."""
+
+  def __init__(self, spec: ModelSpec, vocab_size: int, key: Array):
+    dtype, std = layers.param_dtype(spec), layers.EMBEDDING_STD
+    self.dtype = jnp.dtype(spec.dtype)
+    self.embedding = layers.matrix(
+        layers.fold(key, 'embedding'), (vocab_size, spec.width), std, dtype)
+    self.blocks = nnx.List(
+        Block(spec, layers.fold(key, 'blocks', i)) for i in range(spec.layers))
+    self.norm = layers.RMSNorm(spec.width, dtype)
+    self.tied = spec.tied_embeddings
+    if not self.tied:
+      self.head = layers.matrix(layers.fold(key, 'head'), (spec.width, vocab_size), std, dtype)
+
+  def __call__(self, tokens_BxL: Array) -> Array:
+    """Logits [B, L, V] in the compute dtype."""
+    embedding_VxD = self.embedding[...].astype(self.dtype)
+    x_BxLxD = embedding_VxD[tokens_BxL]
+    for block in self.blocks:
+      x_BxLxD = block(x_BxLxD)
+    x_BxLxD = self.norm(x_BxLxD)
+    return x_BxLxD @ (embedding_VxD.T if self.tied else self.head[...].astype(self.dtype))
+
+
+def init(spec: ModelSpec, vocab_size: int, seed: Array | int) -> Params:
+  """The initial parameters of `seed`, by name; pure, so it may be traced."""
+  key = layers.fold(jax.random.key(seed, impl='threefry2x32'), 'init')
+  return _flat(nnx.state(Transformer(spec, vocab_size, key), nnx.Param))
+
+
+@functools.lru_cache(maxsize=64)
+def apply_fn(spec: ModelSpec, vocab_size: int) -> Callable[[Params, Array], Array]:
+  """The pure function (params, tokens int [B, L]) -> logits [B, L, V]."""
+  model = nnx.eval_shape(
+      lambda: Transformer(spec, vocab_size, jax.random.key(0, impl='threefry2x32')))
+  graph, state = nnx.split(model, nnx.Param)
+  paths = {_name(path): path for path, _ in state.flat_state()}
+  variables = dict(state.flat_state())
+
+  def apply(params: Params, tokens_BxL: Array) -> Array:
+    leaves = {path: variables[path].replace(params[name]) for name, path in paths.items()}
+    return nnx.merge(graph, nnx.from_flat_state(leaves))(tokens_BxL)
+
+  return apply
+
+
+def _name(path: tuple[Any, ...]) -> str:
+  return '.'.join(str(part) for part in path)
+
+
+def _flat(state: Any) -> Params:
+  return {_name(path): variable[...] for path, variable in state.flat_state()}

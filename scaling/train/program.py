@@ -1,0 +1,240 @@
+"""Programs: the compiled executables that train and evaluate a pack of lanes of one shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.sharding import Mesh
+
+from scaling.errors import bad
+from scaling.optim.optimizers import Hyper
+from scaling.specs import OPTIMIZERS, ModelSpec, RunSpec
+from scaling.train import sharding, state, step
+from scaling.train.state import PackState
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+  """Everything about a lane that is compiled into its program."""
+
+  model: ModelSpec
+  vocab_size: int  # V
+  length: int  # L
+  batch: int  # B
+  optimizer: str = 'adamw'
+
+  @classmethod
+  def of(cls, spec: RunSpec) -> Shape:
+    data = spec.data
+    return cls(spec.model, data.vocab_size, data.length, data.batch, spec.optim.optimizer)
+
+
+def hyper(spec: RunSpec) -> dict[str, float]:
+  """The optimizer's numbers of a run; clip_norm is inf when there is no clipping."""
+  values = {name: getattr(spec.optim, name) for name in Hyper._fields}
+  if values['clip_norm'] is None:
+    values['clip_norm'] = math.inf
+  return values
+
+
+def lane_form(platform: str) -> str:
+  """How one device trains its lanes: 'loop', one lane after the other, K steps each, or 'vmap'.
+
+  On a CPU a loop: every product is as large alone as in the pack, a lane's state stays in cache for
+  its K steps, and idle or diverged lanes cost nothing. On accelerators vmap: one lane of a small
+  model cannot fill the chip. Measurements are in docs/performance.md.
+  """
+  return 'loop' if platform == 'cpu' else 'vmap'
+
+
+class Program:
+  """The executables of (shape, lanes R, chunk K, accumulation, mesh).
+
+  Given the same arguments and versions, a lane's bits depend on its own state and inputs only: not
+  on its neighbours, its position, or how the steps are cut into calls. Raises InputError when the
+  sizes do not divide, the optimizer is unknown, or float64 is asked for without jax_enable_x64.
+  """
+
+  def __init__(self, shape: Shape, lanes: int, chunk: int, accumulation: int = 1,
+               mesh: Mesh | None = None):
+    self.shape, self.lanes, self.chunk = shape, lanes, chunk
+    self.accumulation, self.mesh = accumulation, mesh or sharding.single()
+    self.form = lane_form(self.mesh.devices.flat[0].platform)
+    self.compilations = 0
+    _check(self)
+    self._float = np.dtype('float64' if shape.model.dtype == 'float64' else 'float32')
+    data = self.mesh.shape['data']
+    self._window_block = data * math.ceil(shape.batch / data)
+
+  # State.
+
+  def fresh(self, seed: int) -> PackState:
+    """A lane before its first update, on the host; depends on the seed only."""
+    return jax.device_get(self._fresh(np.uint32(seed)))
+
+  def init(self, seeds: Sequence[int]) -> PackState:
+    """A pack before its first update: lane i is `fresh(seeds[i])`."""
+    if len(seeds) != self.lanes:
+      raise bad('seeds', tuple(seeds), f'there must be {self.lanes}, one a lane')
+    return self.stack([self.fresh(seed) for seed in seeds])
+
+  def stack(self, lanes: Sequence[PackState]) -> PackState:
+    """A pack of R lanes that lie on the host."""
+    return self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes), sharding.LANES)
+
+  def lane(self, pack: PackState, i: int) -> PackState:
+    """Lane i on the host, without the axis R."""
+    return jax.device_get(self._take(pack, self._put(np.int32(i), sharding.ALL)))
+
+  def load(self, pack: PackState, i: int, lane: PackState) -> PackState:
+    """The pack with lane i replaced by one on the host; the pack given is donated."""
+    lane = jax.tree.map(np.asarray, PackState(*lane))
+    return self._replace(pack, self._put(np.int32(i), sharding.ALL), self._put(lane, sharding.ALL))
+
+  # Training and evaluation.
+
+  def train(self, pack: PackState, tokens: np.ndarray, lr: np.ndarray,
+            hyper: Mapping[str, np.ndarray], active: np.ndarray, n: int,
+            ) -> tuple[PackState, dict[str, Array]]:
+    """Dispatches the first n <= K steps of every active lane; fetches nothing.
+
+    tokens int32 [K, R, B, L + 1]; lr [K, R]; hyper: 'b1', 'b2', 'eps', 'weight_decay', 'clip_norm'
+    (inf: none), each [R]; active bool [R]. The pack is donated. Returns it and {'loss', 'grad_norm'}
+    [K, R]: the mean loss of the batch before the update, and the norm before clipping; NaN where
+    no step was done. Lanes that are not active or have diverged keep their arrays.
+    """
+    if not 0 <= n <= self.chunk:
+      raise bad('n', n, f'it must lie in [0, {self.chunk}]')
+    pack, losses, norms = self._train(
+        pack, self._put(np.asarray(tokens, np.int32), sharding.BATCHES),
+        self._put(np.asarray(lr, self._float), sharding.STEPS),
+        self._put(Hyper(**{k: np.asarray(v, self._float) for k, v in hyper.items()}),
+                  sharding.LANES),
+        self._put(np.asarray(active, bool), sharding.LANES),
+        self._put(np.int32(n), sharding.ALL))
+    return pack, {'loss': losses, 'grad_norm': norms}
+
+  def evaluate(self, pack: PackState, windows: np.ndarray) -> Array:
+    """Sums of -log p over the L targets of each window: float32 [R, W] from int32 [W, L + 1].
+
+    One executable serves any W: windows go through it in blocks of the batch size.
+    """
+    count, block = len(windows), self._window_block
+    padded = np.zeros((math.ceil(count / block) * block, self.shape.length + 1), np.int32)
+    padded[:count] = windows
+    parts = [self._evaluate(pack.params, self._put(padded[i:i + block], sharding.WINDOWS))
+             for i in range(0, len(padded), block)]
+    return jnp.concatenate(parts, axis=1)[:, :count]
+
+  # Compilation.
+
+  def compile(self) -> float:
+    """Compiles what is not compiled yet; returns the seconds it took."""
+    start = time.perf_counter()
+    _ = self._train, self._evaluate
+    return time.perf_counter() - start
+
+  @functools.cached_property
+  def _train(self) -> Callable[..., Any]:
+    K, R, B, L = self.chunk, self.lanes, self.shape.batch, self.shape.length
+    axis = 'data' if self.mesh.shape['data'] > 1 else None
+
+    def one(lane, tokens, lr, hyper, active, n):
+      return step.train_steps(self.shape.model, self.shape.vocab_size, lane, tokens, lr, hyper,
+                              active, n, self.accumulation, axis)
+
+    def local(pack, tokens, lr, hyper, active, n):
+      tokens, lr = jnp.swapaxes(tokens, 0, 1), lr.T
+      lanes = (pack, tokens, lr, hyper, active)
+      if self.form == 'vmap':
+        pack, losses, norms = jax.vmap(lambda *args: one(*args, n))(*lanes)
+      else:
+        pack, losses, norms = lax.map(lambda args: one(*args, n), lanes)
+      return pack, losses.T, norms.T
+
+    S = sharding
+    numbers = [self._abstract((R,), self._float, S.LANES) for _ in Hyper._fields]
+    return self._compiled(
+        local, (S.LANES, S.BATCHES, S.STEPS, S.LANES, S.LANES, S.ALL), (S.LANES, S.STEPS, S.STEPS),
+        (self._abstract_pack, self._abstract((K, R, B, L + 1), np.int32, S.BATCHES),
+         self._abstract((K, R), self._float, S.STEPS), Hyper(*numbers),
+         self._abstract((R,), bool, S.LANES), self._abstract((), np.int32, S.ALL)),
+        donate=(0,))
+
+  @functools.cached_property
+  def _evaluate(self) -> Callable[..., Any]:
+    def one(params, windows):
+      return step.window_losses(
+          self.shape.model, self.shape.vocab_size, params, windows).astype(jnp.float32)
+
+    def local(params, windows):
+      if self.form == 'vmap':
+        return jax.vmap(one, in_axes=(0, None))(params, windows)
+      return lax.map(lambda lane: one(lane, windows), params)
+
+    S = sharding
+    windows = self._abstract((self._window_block, self.shape.length + 1), np.int32, S.WINDOWS)
+    return self._compiled(local, (S.LANES, S.WINDOWS), S.WINDOW_LOSSES,
+                          (self._abstract_pack.params, windows))
+
+  def _compiled(self, local, in_specs, out_specs, arguments, donate=()) -> Callable[..., Any]:
+    """`local`, what each device does with its part, compiled for exactly these arguments."""
+    mapped = jax.shard_map(local, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs,
+                           check_vma=False)
+    self.compilations += 1
+    return jax.jit(mapped, donate_argnums=donate).lower(*arguments).compile()
+
+  @functools.cached_property
+  def _abstract_pack(self) -> PackState:
+    lane = jax.eval_shape(functools.partial(state.fresh, self.shape.model, self.shape.vocab_size),
+                          jax.ShapeDtypeStruct((), np.uint32))
+    return jax.tree.map(
+        lambda leaf: self._abstract((self.lanes, *leaf.shape), leaf.dtype, sharding.LANES), lane)
+
+  def _abstract(self, shape, dtype, spec) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.named(self.mesh, spec))
+
+  @functools.cached_property
+  def _fresh(self):
+    return jax.jit(functools.partial(state.fresh, self.shape.model, self.shape.vocab_size))
+
+  @functools.cached_property
+  def _take(self):
+    return jax.jit(lambda pack, i: jax.tree.map(lambda leaf: leaf[i], pack),
+                   out_shardings=sharding.named(self.mesh, sharding.ALL))
+
+  @functools.cached_property
+  def _replace(self):
+    return jax.jit(
+        lambda pack, i, lane: jax.tree.map(lambda leaf, new: leaf.at[i].set(new), pack, lane),
+        donate_argnums=0, out_shardings=sharding.named(self.mesh, sharding.LANES))
+
+  def _put(self, tree: Any, spec: Any) -> Any:
+    """Host arrays to the devices, explicitly, so that jax.transfer_guard allows it."""
+    return jax.device_put(tree, sharding.named(self.mesh, spec))
+
+
+def _check(program: Program) -> None:
+  shape, mesh = program.shape, program.mesh
+  if shape.optimizer not in OPTIMIZERS:
+    raise bad('optim.optimizer', shape.optimizer, f'allowed are {", ".join(OPTIMIZERS)}')
+  for name in ('chunk', 'lanes', 'accumulation'):
+    if getattr(program, name) < 1:
+      raise bad(name, getattr(program, name), 'it must be >= 1')
+  if program.lanes % mesh.shape['run']:
+    raise bad('lanes', program.lanes, f'the run axis, {mesh.shape["run"]}, must divide it')
+  parts = program.accumulation * mesh.shape['data']
+  if shape.batch % parts:
+    raise bad('data.batch', shape.batch,
+              f'accumulation * the data axis = {parts} must divide it')
+  if shape.model.dtype == 'float64' and not jax.config.jax_enable_x64:
+    raise bad('model.dtype', 'float64', 'it needs jax_enable_x64')
