@@ -1,0 +1,178 @@
+"""Checkpoints: one orbax save for any number of lanes, trusted only once verified.
+
+WORKDIR/checkpoints/<name>/state is the orbax save, with a leading axis over the lanes that it
+holds; `index.json` beside it says which run is at which place and step, what else the run needs to
+go on (its data counters), and the size and SHA-256 of every file. The index is written last: a
+folder without one is no checkpoint. Each run lists the checkpoints that hold it in its own
+`checkpoints.json`; a folder that no run lists any more is deleted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from scaling import files
+from scaling.runs import Run
+
+FOLDER = 'checkpoints'
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+  """Where a run stands: all that its next step depends on beside the arrays."""
+
+  step: int  # updates done
+  drawn: tuple[int, ...]  # sequences taken so far from each domain
+  loss_sum: int = 0  # of the train losses since the last evaluation, in units of 2**-40 nats
+  loss_count: int = 0
+
+  @classmethod
+  def of(cls, values: Mapping[str, Any]) -> Position:
+    return cls(int(values['step']), tuple(values['drawn']), int(values['loss_sum']),
+               int(values['loss_count']))
+
+
+class Damaged(Exception):
+  """A checkpoint that is incomplete or whose bytes have changed."""
+
+
+def save(workdir: str, name: str, state: Any, positions: Sequence[tuple[str, Position]],
+         note: Mapping[str, Any]) -> str:
+  """Writes lanes (leading axis of every leaf of `state`) and returns the folder, under `workdir`.
+
+  `positions[i]` is the run id of lane i and where it stands. Raises OSError, leaving no checkpoint,
+  when there is no room.
+  """
+  folder = f'{FOLDER}/{name}'
+  path = epath.Path(workdir) / folder
+  files.remove_tree(path)  # What a killed writer of the same name left.
+  files.make_folder(path)
+  try:
+    checkpointer().save(os.path.abspath(path / 'state'), _plain(state))
+    index = {
+        'runs': {run_id: {'lane': lane, **dataclasses.asdict(position)}
+                 for lane, (run_id, position) in enumerate(positions)},
+        'files': _contents(path / 'state'),
+        'note': dict(note),
+    }
+    files.replace(path / 'index.json', files.to_json(index))
+  except BaseException as error:
+    files.remove_tree(path)
+    if isinstance(error, Exception) and not isinstance(error, OSError) and files.no_room(error):
+      raise OSError(files.NO_ROOM[0], 'No space left on device', os.fspath(path)) from error
+    raise
+  return folder
+
+
+def read_index(workdir: str, folder: str) -> dict[str, Any]:
+  """The verified index of a checkpoint. Raises Damaged, saying what is wrong."""
+  path = epath.Path(workdir) / folder
+  try:
+    index = files.read_json(path / 'index.json')
+  except FileNotFoundError:
+    raise Damaged('index.json is missing') from None
+  except ValueError:
+    raise Damaged('index.json cannot be read') from None
+  for name, (size, digest) in index['files'].items():
+    try:
+      content = (path / 'state' / name).read_bytes()
+    except FileNotFoundError:
+      raise Damaged(f'{name} is missing') from None
+    if len(content) != size:
+      raise Damaged(f'{name} has {len(content)} of {size} bytes')
+    if hashlib.sha256(content).hexdigest() != digest:
+      raise Damaged(f'the bytes of {name} have changed')
+  return index
+
+
+def restore(workdir: str, folder: str, run_id: str) -> tuple[Any, Position]:
+  """One run's arrays (without the lane axis, as nested dicts of numpy arrays) and its position.
+
+  Raises Damaged when the checkpoint cannot be trusted.
+  """
+  index = read_index(workdir, folder)
+  if run_id not in index['runs']:
+    raise Damaged(f'it does not hold run {run_id}')
+  entry = index['runs'][run_id]
+  path = os.path.abspath(epath.Path(workdir) / folder / 'state')
+  try:
+    import orbax.checkpoint as ocp  # pylint: disable=import-outside-toplevel
+    saved = checkpointer()
+    shapes = saved.metadata(path).item_metadata.tree
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+    tree = saved.restore(path, ocp.args.PyTreeRestore(restore_args=as_numpy))
+  except Exception as error:  # Orbax and tensorstore raise many kinds; the bytes were verified.
+    raise Damaged(f'orbax cannot restore it: {type(error).__name__}: {error}') from error
+  return jax.tree.map(lambda leaf: np.asarray(leaf)[entry['lane']], tree), Position.of(entry)
+
+
+def newest(run: Run, warn: Callable[[str], None], before: int | None = None
+           ) -> tuple[Any, Position] | None:
+  """The run's arrays and position from its newest sound checkpoint; None: start from the init.
+
+  Damaged ones are named through `warn` and passed over.
+  """
+  for entry in reversed(run.checkpoints()):
+    if before is not None and entry['step'] > before:
+      continue
+    try:
+      return restore(run.workdir, entry['folder'], run.run_id)
+    except Damaged as error:
+      warn(f'run {run.run_id}: the checkpoint at step {entry["step"]} ({entry["folder"]}) is '
+           f'damaged: {error}; using the one before it')
+  return None
+
+
+def drop(workdir: str, folders: Sequence[str]) -> None:
+  """Deletes those of the checkpoint folders that no run lists any more."""
+  for folder in folders:
+    try:
+      held = files.read_json(f'{workdir}/{folder}/index.json')['runs']
+    except (OSError, ValueError):
+      held = {}
+    listed = any(entry['folder'] == folder
+                 for run_id in held for entry in Run(workdir, run_id).checkpoints())
+    if not listed:
+      files.remove_tree(f'{workdir}/{folder}')
+
+
+def sweep_orphans(workdir: str, alive: Callable[[str], bool]) -> None:
+  """Deletes what killed workers left: folders named after a dead worker that no run lists."""
+  for name in files.names(f'{workdir}/{FOLDER}'):
+    if not alive(name.rpartition('-')[0]):
+      drop(workdir, [f'{FOLDER}/{name}'])
+
+
+_checkpointer: list[Any] = []
+
+
+def checkpointer() -> Any:
+  """The one orbax checkpointer of this process (it owns threads)."""
+  if not _checkpointer:
+    import orbax.checkpoint as ocp  # pylint: disable=import-outside-toplevel
+    _checkpointer.append(ocp.Checkpointer(ocp.PyTreeCheckpointHandler()))
+  return _checkpointer[0]
+
+
+def _plain(state: Any) -> Any:
+  return state._asdict() if hasattr(state, '_asdict') else state
+
+
+def _contents(folder: epath.Path) -> dict[str, tuple[int, str]]:
+  """{file: (size, SHA-256)} of everything below a folder."""
+  contents = {}
+  for root, _, found in os.walk(folder):
+    for name in found:
+      path = os.path.join(root, name)
+      with open(path, 'rb') as file:
+        content = file.read()
+      contents[os.path.relpath(path, folder)] = (len(content), hashlib.sha256(content).hexdigest())
+  return contents
