@@ -6,7 +6,7 @@ in them, so the two dozen lines of AdamW are written out and tests compare them 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,11 @@ Arrays = dict[str, Array]
 class Hyper(NamedTuple):
   """The optimizer's numbers, scalars of one lane (or [R] for a pack)."""
 
-  b1: Array
-  b2: Array
-  eps: Array
-  weight_decay: Array
-  clip_norm: Array  # inf: no clipping
+  b1: Any
+  b2: Any
+  eps: Any
+  weight_decay: Any
+  clip_norm: Any  # inf: no clipping
 
 
 def global_norm(arrays: Arrays) -> Array:

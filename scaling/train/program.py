@@ -79,7 +79,7 @@ class Program:
 
   def fresh(self, seed: int) -> PackState:
     """A lane before its first update, on the host; depends on the seed only."""
-    return jax.device_get(self._fresh(np.uint32(seed)))
+    return jax.device_get(self._fresh(jax.device_put(np.uint32(seed))))
 
   def init(self, seeds: Sequence[int]) -> PackState:
     """A pack before its first update: lane i is `fresh(seeds[i])`."""
@@ -97,7 +97,7 @@ class Program:
 
   def load(self, pack: PackState, i: int, lane: PackState) -> PackState:
     """The pack with lane i replaced by one on the host; the pack given is donated."""
-    lane = jax.tree.map(np.asarray, PackState(*lane))
+    lane = jax.tree.map(np.asarray, lane)
     return self._replace(pack, self._put(np.int32(i), sharding.ALL), self._put(lane, sharding.ALL))
 
   # Training and evaluation.
@@ -107,17 +107,18 @@ class Program:
             ) -> tuple[PackState, dict[str, Array]]:
     """Dispatches the first n <= K steps of every active lane; fetches nothing.
 
-    tokens int32 [K, R, B, L + 1]; lr [K, R]; hyper: 'b1', 'b2', 'eps', 'weight_decay', 'clip_norm'
-    (inf: none), each [R]; active bool [R]. The pack is donated. Returns it and {'loss', 'grad_norm'}
-    [K, R]: the mean loss of the batch before the update, and the norm before clipping; NaN where
-    no step was done. Lanes that are not active or have diverged keep their arrays.
+    tokens int32 [K, R, B, L + 1]; lr [K, R]; hyper: 'b1', 'b2', 'eps', 'weight_decay' and
+    'clip_norm' (inf: none), each [R]; active bool [R]. The pack is donated. Returns it and 'loss'
+    and 'grad_norm', each [K, R]: the mean loss of the batch before the update, and the norm before
+    clipping; NaN where no step was done. Lanes that are not active or have diverged keep their
+    arrays.
     """
     if not 0 <= n <= self.chunk:
       raise bad('n', n, f'it must lie in [0, {self.chunk}]')
     pack, losses, norms = self._train(
         pack, self._put(np.asarray(tokens, np.int32), sharding.BATCHES),
         self._put(np.asarray(lr, self._float), sharding.STEPS),
-        self._put(Hyper(**{k: np.asarray(v, self._float) for k, v in hyper.items()}),
+        self._put(Hyper(*(np.asarray(hyper[name], self._float) for name in Hyper._fields)),
                   sharding.LANES),
         self._put(np.asarray(active, bool), sharding.LANES),
         self._put(np.int32(n), sharding.ALL))
@@ -147,26 +148,22 @@ class Program:
   def _train(self) -> Callable[..., Any]:
     K, R, B, L = self.chunk, self.lanes, self.shape.batch, self.shape.length
     axis = 'data' if self.mesh.shape['data'] > 1 else None
-
-    def one(lane, tokens, lr, hyper, active, n):
-      return step.train_steps(self.shape.model, self.shape.vocab_size, lane, tokens, lr, hyper,
-                              active, n, self.accumulation, axis)
+    train_steps = functools.partial(step.train_steps, self.shape.model, self.shape.vocab_size)
 
     def local(pack, tokens, lr, hyper, active, n):
-      tokens, lr = jnp.swapaxes(tokens, 0, 1), lr.T
-      lanes = (pack, tokens, lr, hyper, active)
-      if self.form == 'vmap':
-        pack, losses, norms = jax.vmap(lambda *args: one(*args, n))(*lanes)
-      else:
-        pack, losses, norms = lax.map(lambda args: one(*args, n), lanes)
+      def one(lane):
+        return train_steps(*lane, n=n, accumulation=self.accumulation, axis=axis)
+
+      lanes = (pack, jnp.swapaxes(tokens, 0, 1), lr.T, hyper, active)
+      pack, losses, norms = jax.vmap(one)(lanes) if self.form == 'vmap' else lax.map(one, lanes)
       return pack, losses.T, norms.T
 
     S = sharding
-    numbers = [self._abstract((R,), self._float, S.LANES) for _ in Hyper._fields]
+    number = self._abstract((R,), self._float, S.LANES)
     return self._compiled(
         local, (S.LANES, S.BATCHES, S.STEPS, S.LANES, S.LANES, S.ALL), (S.LANES, S.STEPS, S.STEPS),
         (self._abstract_pack, self._abstract((K, R, B, L + 1), np.int32, S.BATCHES),
-         self._abstract((K, R), self._float, S.STEPS), Hyper(*numbers),
+         self._abstract((K, R), self._float, S.STEPS), Hyper(*[number] * 5),
          self._abstract((R,), bool, S.LANES), self._abstract((), np.int32, S.ALL)),
         donate=(0,))
 
@@ -236,5 +233,5 @@ def _check(program: Program) -> None:
   if shape.batch % parts:
     raise bad('data.batch', shape.batch,
               f'accumulation * the data axis = {parts} must divide it')
-  if shape.model.dtype == 'float64' and not jax.config.jax_enable_x64:
+  if shape.model.dtype == 'float64' and jax.dtypes.canonicalize_dtype(float) != 'float64':
     raise bad('model.dtype', 'float64', 'it needs jax_enable_x64')

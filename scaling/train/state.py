@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,16 @@ from scaling.model import transformer
 from scaling.specs import ModelSpec
 
 
-class PackState(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PackState:
   """The state of one lane or, with a leading axis R on every leaf, of a pack."""
 
   params: dict[str, Array]
   mu: dict[str, Array]  # AdamW's first moment
   nu: dict[str, Array]  # and its second
   count: Array  # int32, updates done
-  diverged: Array  # int32, -1 or the 1-based step that was refused
+  diverged: Array  # int32, -1, or the 1-based step that was refused
 
 
 def fresh(model: ModelSpec, vocab_size: int, seed: Array | int) -> PackState:

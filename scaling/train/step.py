@@ -63,10 +63,11 @@ def train_step(model: ModelSpec, vocab_size: int, lane: PackState, tokens_BxL1: 
   norm = optimizers.global_norm(grads)
   good = jnp.isfinite(loss) & jnp.isfinite(norm) & (loss <= DIVERGED * math.log(vocab_size))
   updated = optimizers.adamw(lane.params, lane.mu, lane.nu, grads, norm, lane.count, lr, hyper)
-  arrays = jax.tree.map(lambda new, old: jnp.where(good, new, old), updated, lane[:3])
-  one = good.astype(jnp.int32)
+  params, mu, nu = jax.tree.map(
+      lambda new, old: jnp.where(good, new, old), updated, (lane.params, lane.mu, lane.nu))
+  count = lane.count + good.astype(jnp.int32)
   diverged = jnp.where(good, lane.diverged, lane.count + 1)
-  return PackState(*arrays, count=lane.count + one, diverged=diverged), loss, norm
+  return PackState(params, mu, nu, count, diverged), loss, norm
 
 
 def train_steps(model: ModelSpec, vocab_size: int, lane: PackState, tokens_KxBxL1: Array,
