@@ -1,0 +1,106 @@
+"""One lane's data: a run's specs and its token stores made into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scaling.data import mixture, sampler
+from scaling.data.token_store import TokenStore
+from scaling.errors import bad
+from scaling.specs import RunSpec
+
+
+class Feed:
+  """The training batches and evaluation windows of one run; it holds no state of its own.
+
+  Raises InputError where a store cannot give what the spec asks: a domain without a store, another
+  vocabulary, another fingerprint, more unique tokens than there are, no whole window.
+  """
+
+  def __init__(self, spec: RunSpec, stores: Mapping[str, TokenStore]):
+    self.spec = spec
+    self.names = mixture.names(spec.data)
+    missing = [name for name in self.names if name not in stores]
+    if missing:
+      raise bad('data.domains', missing[0], f'there is no token store of it, only {sorted(stores)}')
+    self.stores = [stores[name] for name in self.names]
+    self.windows = tuple(self._windows(name, stores[name]) for name in self.names)
+
+  def _windows(self, name: str, store: TokenStore) -> int:
+    data, field = self.spec.data, f'data.domains.{name}'
+    domain = data.domains[name]
+    if store.vocab_size != data.vocab_size:
+      raise bad('data.vocab_size', data.vocab_size,
+                f'the token store of {name} has {store.vocab_size} ({store.tokenizer})')
+    if domain.fingerprint and domain.fingerprint != store.fingerprint:
+      raise bad(f'{field}.fingerprint', domain.fingerprint,
+                f'the token store in {store.path} has {store.fingerprint}')
+    if domain.unique_tokens is not None and domain.unique_tokens > store.count('train'):
+      raise bad(f'{field}.unique_tokens', domain.unique_tokens,
+                f'its training split has {store.count("train")} tokens')
+    count = store.windows('train', data.length, domain.unique_tokens)
+    if domain.weight > 0 and count < 1:
+      tokens = min(domain.unique_tokens or store.count('train'), store.count('train'))
+      raise bad('data.length', data.length,
+                f'the {tokens} training tokens of {name} hold no window of length + 1')
+    return max(count, 0)
+
+  def start(self, inherited: Mapping[str, int] | None = None) -> tuple[int, ...]:
+    """`drawn` before the first step: zeros, or a parent's counts by domain name."""
+    inherited = inherited or {}
+    return tuple(inherited.get(name, 0) for name in self.names)
+
+  def take(self, first_step: int, count: int, drawn: Sequence[int],
+           rows: slice = slice(None)) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The batches of steps first_step, ..., first_step + count - 1.
+
+    Args:
+      first_step: 0-based.
+      count: K.
+      drawn: sequences taken so far of each domain, in the order of `names`.
+      rows: the part of every batch to read, so that a host reads its share only.
+
+    Returns:
+      tokens int32 [K, B, L + 1] (inputs and targets overlap), and `drawn` after these steps.
+    """
+    data = self.spec.data
+    weights = mixture.weights(data, np.arange(first_step, first_step + count))
+    domain, window, after = sampler.draw(
+        self.spec.seed, weights, data.batch, drawn, self.windows, self.names)
+    domain, window = domain[:, rows], window[:, rows]
+    tokens = np.empty((*domain.shape, data.length + 1), np.int32)
+    for m, store in enumerate(self.stores):
+      chosen = domain == m
+      if chosen.any():
+        tokens[chosen] = store.read('train', window[chosen], data.length)
+    return tokens, after
+
+  def eval_windows(self, domain: str) -> np.ndarray:
+    """int32 [W, L + 1]: the first `evaluation.windows` windows of the domain's `valid` split."""
+    store = self.stores[self.names.index(domain)]
+    wanted, length = self.spec.evaluation.windows, self.spec.data.length
+    there = store.windows('valid', length)
+    if there < wanted:
+      raise bad('evaluation.windows', wanted,
+                f'the valid split of {domain} has {there} windows of {length} tokens')
+    return store.read('valid', np.arange(wanted), length)
+
+  def seen(self, drawn: Sequence[int]) -> dict[str, dict[str, float]]:
+    """What a run with these counts has been trained on, by domain.
+
+    tokens: D, predicted tokens; unique: U, those of distinct windows; epochs: passes over the
+    domain; characters and bytes: D times the training split's mean per token.
+    """
+    length, found = self.spec.data.length, {}
+    for name, store, taken, windows in zip(self.names, self.stores, drawn, self.windows):
+      tokens = taken * length
+      found[name] = {
+          'tokens': tokens,
+          'unique': min(taken, windows) * length,
+          'characters': tokens * store.characters('train') / store.count('train'),
+          'bytes': tokens * store.bytes('train') / store.count('train'),
+          'epochs': taken / windows if windows else 0.0,
+      }
+    return found
