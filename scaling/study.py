@@ -1,0 +1,380 @@
+"""A study: a base run, the axes that vary, and the runs that come of them.
+
+A config is data until its flags are parsed; `build` then expands the axes, applies the rules for
+`size` and `tokens`, and checks everything that can be checked before training. Whoever sets a field
+is the only one to: a flag against an axis or a rule is an error, never a silent winner.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from scaling import grid, specs
+from scaling.errors import InputError, bad
+from scaling.model import sizes
+from scaling.specs import DataSpec, DomainSpec, RunSpec
+
+if typing.TYPE_CHECKING:
+  from scaling.data.token_store import TokenStore
+
+Stores = Callable[[RunSpec], Mapping[str, 'TokenStore']]
+
+# What the rules set. An axis over one of SIZE takes its place in the rule (that is how to sweep the
+# learning rate at every size); a flag, or anything beside `tokens`, is an error.
+SIZE = ('base.model.layers', 'base.model.width', 'base.model.heads', 'base.data.batch',
+        'base.optim.peak_lr')
+TOKENS = 'base.steps'
+FIELDS = ('name', 'base', 'size', 'tokens', 'ladder', 'axes', 'held_out', 'max_epochs', 'laws')
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyRun:
+  spec: RunSpec
+  run_id: str
+  point: dict[str, Any]  # the values of the axes, by path
+  held_out: bool  # trained, but kept from the fits: what a law must predict
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  name: str
+  runs: tuple[StudyRun, ...]
+  laws: tuple[str, ...]
+
+
+def base_config(domains: Mapping[str, float]) -> ConfigDict:
+  """Every field of a RunSpec at its default, so that each can be set by a flag.
+
+  `domains` gives the corpora and their weights. Fields that may be None take any literal from a
+  flag (their type is checked when the study is built); the others are typed here already.
+  """
+  values = DataSpec(domains={name: DomainSpec(weight) for name, weight in domains.items()})
+  return _open(RunSpec(data=values))
+
+
+def new_config(name: str, domains: Mapping[str, float]) -> ConfigDict:
+  """The config of a study that has one run, the default one; a config file sets the rest."""
+  def anything(value: Any) -> Any:
+    return config_dict.FieldReference(value, field_type=object)
+
+  return ConfigDict({
+      'name': name,
+      'base': base_config(domains),
+      'size': anything(None),  # target non-embedding parameters: scaling/model/sizes.py
+      'tokens': anything(None),  # training tokens D: sets steps
+      'ladder': dataclasses.asdict(sizes.CPU),
+      'axes': anything(None),  # a grid: scaling/grid.py
+      'held_out': anything(None),  # a grid
+      'max_epochs': 1.0,
+      'laws': (),
+  })
+
+
+def build(config: ConfigDict, overrides: Mapping[str, Any], stores: Stores) -> Study:
+  """The runs of a study, in the order of its axes, the held-out ones last; equal specs once.
+
+  `overrides` are the fields that flags have set (scaling.cli.overrides); `stores` opens the token
+  stores of a run, by domain. Raises InputError for anything that would fail later.
+  """
+  values = config.to_dict()
+  _check_fields(values)
+  points = [(point, False) for point in grid.expand(values['axes'], 'config.axes')]
+  if not points:
+    raise bad('config.axes', values['axes'], 'it must leave at least one point')
+  if values['held_out'] is not None:
+    points += [(point, True) for point in grid.expand(values['held_out'], 'config.held_out')]
+  paths = {path: None for point, _ in points for path in point}
+  for path in paths:
+    _check_path(path, values)
+  _check_overrides(overrides, paths, values)
+
+  ladder = _ladder(values['ladder'])
+  builder, filler = _Builder(values, ladder), _Filler(stores, values['max_epochs'])
+  runs: dict[str, StudyRun] = {}
+  for point, held_out in points:
+    try:
+      spec = filler.fill(builder.spec(point))
+    except InputError as error:
+      raise InputError(f'{error}{_at(point)}') from None
+    run_id = specs.run_id(spec)
+    if run_id not in runs:
+      runs[run_id] = StudyRun(spec, run_id, point, held_out)
+    elif held_out and not runs[run_id].held_out:
+      raise InputError(f'config.held_out: the point {point} is also one of config.axes, '
+                       'so it would be fitted and not held out')
+  return Study(values['name'], tuple(runs.values()), tuple(values['laws']))
+
+
+def tokenizer_name(data: DataSpec) -> str:
+  """The folder of a tokenizer in a store: bytes, symbols-64, bpe-512-cpp_code+python_docs."""
+  if data.tokenizer == 'bytes':
+    return 'bytes'
+  if data.tokenizer == 'symbols':
+    return f'symbols-{data.vocab_size}'
+  return f'bpe-{data.vocab_size}-{"+".join(data.trained_on)}'
+
+
+class _Builder:
+  """Points to specs. What points share is built once: 10^5 of them take seconds."""
+
+  def __init__(self, values: dict[str, Any], ladder: sizes.Ladder):
+    self._values, self._ladder = values, ladder
+    self._base = values['base']
+    self._groups: dict[Any, dict[str, Any]] = {}
+
+  def spec(self, point: grid.Point) -> RunSpec:
+    fields = dict(point)
+    size = fields.pop('size', self._values['size'])
+    tokens = fields.pop('tokens', self._values['tokens'])
+    if size is not None:
+      fields = {**self._shape(size, fields), **fields}
+    steps = fields.pop(TOKENS, self._base.get('steps'))
+    if tokens is not None:
+      if TOKENS in point:
+        raise InputError(f'config.{TOKENS}: an axis sets it, and config.tokens = {tokens} sets it '
+                         'too; give one of them')
+      _positive_number('config.tokens', tokens)
+    top = {name: self._base[name] for name in self._base if not isinstance(self._base[name], dict)}
+    grouped: dict[str, dict[str, Any]] = {}
+    for path, value in fields.items():
+      group, _, rest = path.removeprefix('base.').partition('.')
+      if rest:
+        grouped.setdefault(group, {})[rest] = value
+      else:
+        top[group] = value
+    groups = {name: self._group(name, grouped.get(name, {})) for name in self._base
+              if isinstance(self._base[name], dict)}
+    if tokens is not None:
+      per_step = groups['data'].get('batch', 1), groups['data'].get('length', 1)
+      if all(type(n) is int and n > 0 for n in per_step):  # else the check of specs says so
+        steps = round(tokens / (per_step[0] * per_step[1]))
+        if steps < 1:
+          raise bad('config.tokens', tokens, 'it must be at least half of one step, which takes '
+                    f'{per_step[0]} x {per_step[1]} tokens')
+    return specs.from_dict({**top, **groups, 'steps': steps}, 'config.base')
+
+  def _group(self, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """A group of the base with changes, {'domains.code.weight': 0.5}, applied."""
+    if not changes:
+      return self._base[name]
+    merged = dict(self._base[name])
+    for path, value in changes.items():
+      here, parts = merged, path.split('.')
+      for part in parts[:-1]:
+        here[part] = dict(here[part])
+        here = here[part]
+      here[parts[-1]] = value
+    return merged
+
+  def _shape(self, size: Any, fields: dict[str, Any]) -> dict[str, Any]:
+    """What the ladder sets for `size`; shape fields follow what else the point says of the model.
+
+    The three of the shape go together: an axis may replace the batch or the learning rate only.
+    """
+    for path in SIZE[:3]:
+      if path in fields:
+        raise InputError(f'config.{path}: an axis sets it, and config.size = {size} sets it too; '
+                         'give one of them')
+    _positive_number('config.size', size)
+    model = {name.removeprefix('base.model.'): value for name, value in fields.items()
+             if name.startswith('base.model.')}
+    length = fields.get('base.data.length', self._base['data']['length'])
+    rest = {**self._base['model'], **model, 'width': 64, 'heads': 2, 'layers': 1}
+    key = (float(size), tuple(rest.items()), length)
+    try:
+      return self._groups[key]
+    except KeyError:
+      pass
+    except TypeError:  # A value that cannot be a key is of a wrong type: from_dict says so.
+      key = None
+    probe = specs.from_dict({'model': rest, 'data': {**self._base['data'], **_domainless(self._base),
+                                                     'length': length}}, 'config.base')
+    shape = sizes.shape(float(size), probe.model)
+    parameters = sizes.parameters(shape)
+    found = dict(zip(SIZE, (shape.layers, shape.width, shape.heads,
+                            self._ladder.batch(parameters, probe.data.length),
+                            self._ladder.learning_rate(parameters))))
+    if key is not None:
+      self._groups[key] = found
+    return found
+
+
+class _Filler:
+  """Fills in what the token stores know, and refuses what they cannot give."""
+
+  def __init__(self, stores: Stores, max_epochs: float):
+    self._open, self._max_epochs = stores, max_epochs
+    self._stores: dict[Any, Mapping[str, TokenStore]] = {}
+    self._windows: dict[Any, int] = {}
+
+  def fill(self, spec: RunSpec) -> RunSpec:
+    data = spec.data
+    key = (tokenizer_name(data), tuple(data.domains))
+    if key not in self._stores:
+      self._stores[key] = self._open(spec)
+      self._check_stores(spec, self._stores[key])
+    stores = self._stores[key]
+    domains = {}
+    for name, domain in data.domains.items():
+      self._check_domain(spec, name, domain, stores[name])
+      domains[name] = dataclasses.replace(domain, fingerprint=stores[name].fingerprint)
+    return dataclasses.replace(spec, data=dataclasses.replace(data, domains=domains))
+
+  def _check_stores(self, spec: RunSpec, stores: Mapping[str, TokenStore]) -> None:
+    wanted = tokenizer_name(spec.data)
+    for name in spec.data.domains:
+      if name not in stores:
+        raise InputError(f'config.base.data.domains.{name}: there is no token store of it')
+      store = stores[name]
+      if store.tokenizer != wanted:
+        raise bad('config.base.data.tokenizer', wanted,
+                  f'the token store of {name} was built with {store.tokenizer}')
+      if store.vocab_size != spec.data.vocab_size:
+        raise bad('config.base.data.vocab_size', spec.data.vocab_size,
+                  f'the token store of {name} has {store.vocab_size}')
+
+  def _check_domain(self, spec: RunSpec, name: str, domain: DomainSpec, store: TokenStore) -> None:
+    path, length = f'config.base.data.domains.{name}', spec.data.length
+    if domain.fingerprint not in ('', store.fingerprint):
+      raise bad(f'{path}.fingerprint', domain.fingerprint,
+                f'the token store has {store.fingerprint}')
+    windows = self._count(store, name, 'valid', length, None)
+    if spec.evaluation.windows > windows:
+      raise bad('config.base.evaluation.windows', spec.evaluation.windows,
+                f'the validation text of {name} has {windows} of {length} tokens')
+    if domain.weight == 0:
+      return
+    unique = domain.unique_tokens
+    if unique is not None and unique > store.count('train'):
+      raise bad(f'{path}.unique_tokens', unique,
+                f'the training text of {name} has {store.count("train")} tokens')
+    windows = self._count(store, name, 'train', length, unique)
+    if windows < 1:
+      field, value = (('config.base.data.length', length) if unique is None
+                      else (f'{path}.unique_tokens', unique))
+      raise bad(field, value, f'one window takes {length + 1} tokens')
+    wanted = spec.steps * spec.data.batch * domain.weight
+    if wanted > windows * self._max_epochs:
+      epochs = wanted / windows
+      raise bad('config.base.steps', spec.steps,
+                f'its {wanted * length:,.0f} tokens of {name} are {epochs:.3g} epochs of '
+                f'{windows * length:,} tokens, and config.max_epochs is {self._max_epochs:g}')
+
+  def _count(self, store: TokenStore, name: str, split: str, length: int,
+             unique: int | None) -> int:
+    key = (store.tokenizer, name, split, length, unique)
+    if key not in self._windows:
+      self._windows[key] = store.windows(split, length, unique_tokens=unique)
+    return self._windows[key]
+
+
+def _open(spec: Any) -> ConfigDict:
+  """A spec as a ConfigDict whose None-able fields take None and literals from flags."""
+  values: dict[str, Any] = {}
+  hints = typing.get_type_hints(type(spec))
+  for field in dataclasses.fields(spec):
+    value = getattr(spec, field.name)
+    if dataclasses.is_dataclass(value):
+      values[field.name] = _open(value)
+    elif isinstance(value, dict):
+      values[field.name] = ConfigDict({name: _open(inner) for name, inner in value.items()})
+    elif typing.get_origin(hints[field.name]) in (types.UnionType, typing.Union):
+      values[field.name] = config_dict.FieldReference(value, field_type=object)
+    else:
+      values[field.name] = value
+  return ConfigDict(values)
+
+
+def _domainless(base: dict[str, Any]) -> dict[str, Any]:
+  """Valid data fields whatever the base's are: the size rule only looks at the length."""
+  return {'domains': {'any': {}}, 'tokenizer': 'bpe', 'vocab_size': 512, 'batch': 1}
+
+
+def _check_fields(values: dict[str, Any]) -> None:
+  for name in FIELDS:
+    if name not in values:
+      raise InputError(f'config.{name}: the config must have this field (study.new_config)')
+  for name in values:
+    if name not in FIELDS:
+      raise InputError(f'config.{name}: unknown field; allowed are {", ".join(sorted(FIELDS))}')
+  if not isinstance(values['base'], dict):
+    raise bad('config.base', values['base'], 'it must be a group of fields (study.base_config)')
+  known = specs.to_dict(RunSpec())
+  for name in known:
+    if isinstance(known[name], dict) and not isinstance(values['base'].get(name), dict):
+      raise bad(f'config.base.{name}', values['base'].get(name),
+                'it must be a group of fields (study.base_config)')
+  name = values['name']
+  if not isinstance(name, str) or not re.fullmatch(r'[A-Za-z0-9_][A-Za-z0-9_.-]*', name):
+    raise bad('config.name', name, 'it names a file: letters, digits, _ . -')
+  _positive_number('config.max_epochs', values['max_epochs'])
+  laws = values['laws']
+  if not isinstance(laws, tuple | list) or not all(isinstance(law, str) for law in laws):
+    raise bad('config.laws', laws, "it must be a tuple of names, such as ('chinchilla',)")
+
+
+def _check_path(path: str, values: dict[str, Any]) -> None:
+  """Raises InputError unless an axis may set `path`."""
+  if path in ('size', 'tokens'):
+    return
+  here: Any = {'base': values['base']}
+  where = 'config'
+  for part in path.split('.'):
+    if not isinstance(here, dict) or part not in here:
+      known = ', '.join(sorted(here)) if isinstance(here, dict) else 'none: it holds a value'
+      known += ', size, tokens' if where == 'config' else ''
+      raise InputError(f'{where}.{part}: unknown field, set by an axis ({path}); '
+                       f'allowed are {known}')
+    here, where = here[part], f'{where}.{part}'
+  if isinstance(here, dict):
+    raise InputError(f'config.{path}: an axis sets it to a value, but it is a group of fields; '
+                     'give dicts of its fields')
+
+
+def _check_overrides(overrides: Mapping[str, Any], paths: Iterable[str],
+                     values: dict[str, Any]) -> None:
+  """Raises InputError where a flag sets what an axis or a rule sets too."""
+  owners = {path: f'an axis sets {path}' for path in paths}
+  sized = 'size' in owners or values['size'] is not None
+  if sized:
+    owners.update({path: 'config.size sets it' for path in SIZE if path not in owners})
+  if 'tokens' in owners or values['tokens'] is not None:
+    owners.setdefault(TOKENS, 'config.tokens sets it')
+  for flag, value in overrides.items():
+    for path, why in owners.items():
+      if path == flag or path.startswith(f'{flag}.') or flag.startswith(f'{path}.'):
+        raise bad(f'--config.{flag}', value, f'{why} too; leave out the flag, or change the axes')
+    if flag.startswith('ladder') and not sized:
+      raise bad(f'--config.{flag}', value, 'it has no effect without config.size or an axis of it')
+
+
+def _ladder(values: Any) -> sizes.Ladder:
+  if not isinstance(values, dict):
+    raise bad('config.ladder', values, 'it must be a group of fields')
+  known = [field.name for field in dataclasses.fields(sizes.Ladder)]
+  for name, value in values.items():
+    if name not in known:
+      raise InputError(f'config.ladder.{name}: unknown field; allowed are {", ".join(known)}')
+    if type(value) not in (int, float):
+      raise bad(f'config.ladder.{name}', value, 'it must be a number')
+  return sizes.Ladder(**values)
+
+
+def _positive_number(path: str, value: Any) -> None:
+  if type(value) not in (int, float) or not 0 < value < float('inf'):
+    raise bad(path, value, 'it must be a positive number')
+
+
+def _at(point: grid.Point) -> str:
+  """Which point of the axes an error is about."""
+  if not point:
+    return ''
+  shown = ', '.join(f'{path}={value!r}' for path, value in point.items())
+  return f' (at {shown})' if len(shown) < 300 else ''
