@@ -1,0 +1,110 @@
+"""Which program trains a shape: chosen once a shape and kind of device, recorded, reused ever after.
+
+WORKDIR/programs/<key>.json is created exclusively by the first worker that trains the shape, so a
+resumed sweep, and every other worker, runs the same executable and gives the same bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import jax
+
+from scaling import accounting, files
+from scaling.errors import InputError, bad
+from scaling.specs import canonical
+from scaling.train import sharding
+from scaling.train.program import Program, Shape
+
+# A dispatch is at most this much work, so that a signal is answered within about a second on the
+# slowest device this is meant for, and at most MAX_CHUNK steps.
+CHUNK_FLOPS = {'cpu': 2e10}
+MAX_CHUNK = 64
+
+# Dense matrix-product peaks by device kind, FLOP/s, bfloat16 (the makers' data sheets).
+PEAKS = {
+    'NVIDIA A100': 312e12, 'NVIDIA H100': 989e12, 'NVIDIA H200': 989e12,
+    'TPU v4': 275e12, 'TPU v5 lite': 197e12, 'TPU v5p': 459e12, 'TPU v6 lite': 918e12,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What a program is compiled for, beside its shape."""
+
+  lanes: int
+  chunk: int
+  accumulation: int = 1
+  run: int = 1  # mesh axes
+  data: int = 1
+
+
+def key(shape: Shape, device_kind: str) -> str:
+  """Names a shape on a kind of device."""
+  described = {'model': canonical(shape.model), 'vocab_size': shape.vocab_size,
+               'length': shape.length, 'batch': shape.batch, 'optimizer': shape.optimizer}
+  text = files.to_json([described, device_kind])
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def settle(workdir: str, shape: Shape, lanes: int | None, accumulation: int = 1, data: int = 1
+           ) -> tuple[Settings, dict[str, Any]]:
+  """The recorded settings of a shape on this machine's devices, recording them if there are none.
+
+  `lanes`, `accumulation` and `data` count only for a shape that has no record yet. Returns the
+  settings and the whole record. Raises InputError when the recorded mesh does not fit the devices.
+  """
+  device = jax.devices()[0]
+  path = f'{workdir}/programs/{key(shape, device.device_kind)}.json'
+  if not files.exists(path):
+    settings = choose(shape, lanes, accumulation, data)
+    files.make_folder(f'{workdir}/programs')
+    files.create(path, files.to_json({
+        'settings': dataclasses.asdict(settings), 'device_kind': device.device_kind,
+        'shape': {'model': canonical(shape.model), 'vocab_size': shape.vocab_size,
+                  'length': shape.length, 'batch': shape.batch},
+        'versions': versions()}) + '\n')
+  try:
+    record = files.read_json(path)
+    settings = Settings(**record['settings'])
+  except (ValueError, TypeError, KeyError) as error:
+    raise InputError(f'{path}: cannot be read ({error}); remove it to choose anew') from None
+  if settings.run * settings.data > jax.device_count():
+    raise bad(path, f'run={settings.run}, data={settings.data}',
+              f'there are {jax.device_count()} devices')
+  return settings, record
+
+
+def choose(shape: Shape, lanes: int | None, accumulation: int = 1, data: int = 1) -> Settings:
+  """Settings for a shape that has not been trained here before.
+
+  Lanes are spread over the devices of the mesh axis `run`; by default one a device, so that each
+  CPU core, or each chip, trains its own lane without communication.
+  """
+  devices = jax.device_count() // data
+  if devices < 1:
+    raise bad('--data_parallel', data, f'there are {jax.device_count()} devices')
+  wanted = lanes or devices
+  run = max(r for r in range(1, devices + 1) if wanted % r == 0)
+  flops = wanted * shape.batch * shape.length * accounting.train_flops_per_token(
+      shape.model, shape.vocab_size, shape.length)
+  limit = CHUNK_FLOPS.get(jax.devices()[0].platform, 1e14)
+  chunk = max(1, min(MAX_CHUNK, int(limit / flops)))
+  return Settings(wanted, chunk, accumulation, run, data)
+
+
+def build(shape: Shape, settings: Settings) -> Program:
+  mesh = sharding.mesh(run=settings.run, data=settings.data)
+  return Program(shape, settings.lanes, settings.chunk, settings.accumulation, mesh)
+
+
+def versions() -> dict[str, str]:
+  return {'jax': jax.__version__, 'jaxlib': jax.lib.__version__}
+
+
+def peak() -> float | None:
+  """FLOP/s of one device in bfloat16 matrix products, None where it is not known."""
+  kind = jax.devices()[0].device_kind
+  return next((value for name, value in PEAKS.items() if kind.startswith(name)), None)
