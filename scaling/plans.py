@@ -1,0 +1,116 @@
+"""What a study costs before it is trained: runs, shapes, tokens, FLOPs and, where known, time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from scaling import accounting, files, progress, programs, study
+from scaling.runs import Run
+from scaling.segments import Segment
+from scaling.specs import RunSpec
+from scaling.train.program import Shape, hyper
+
+
+def summarize(planned: study.Study, todo: Sequence[Segment], workdir: str, calibrate: bool = False,
+              lanes: int | None = None) -> dict[str, Any]:
+  """Rows for every shape of the study, and totals over what is still to train.
+
+  Seconds come from the speeds recorded in this workdir, or from a few timed steps with `calibrate`;
+  None where neither is known.
+  """
+  shapes: dict[Shape, list[study.StudyRun]] = {}
+  for r in planned.runs:
+    shapes.setdefault(Shape.of(r.spec), []).append(r)
+  left: dict[Shape, int] = {}
+  for segment in todo:
+    shape = Shape.of(segment.spec)
+    left[shape] = left.get(shape, 0) + segment.tokens
+  rows = []
+  for shape, members in shapes.items():
+    counts = accounting.parameters(shape.model, shape.vocab_size)
+    speed = recorded_speed(workdir, (r.run_id for r in members))
+    if speed is None and calibrate and shape in left:
+      speed = measured_speed(shape, members[0].spec, lanes)
+    remaining = left.get(shape, 0)
+    rows.append({
+        'layers': shape.model.layers, 'width': shape.model.width, 'heads': shape.model.heads,
+        'N': counts.total, 'N_nonembedding': counts.non_embedding, 'B': shape.batch * shape.length,
+        'runs': len(members), 'tokens': sum(r.spec.tokens for r in members),
+        'tokens_left': remaining,
+        'flops_left': remaining * accounting.train_flops_per_token(
+            shape.model, shape.vocab_size, shape.length),
+        'tokens_per_second': speed,
+        'seconds': remaining / speed if speed else (0.0 if not remaining else None)})
+  known = [row['seconds'] for row in rows]
+  return {
+      'study': planned.name, 'runs': len(planned.runs), 'runs_left': len(todo),
+      'held_out': sum(r.held_out for r in planned.runs), 'shapes': rows,
+      'tokens': sum(row['tokens'] for row in rows),
+      'tokens_left': sum(row['tokens_left'] for row in rows),
+      'flops_left': sum(row['flops_left'] for row in rows),
+      'seconds': sum(known) if None not in known else None}
+
+
+def recorded_speed(workdir: str, run_ids: Iterable[str]) -> float | None:
+  """Tokens/s of a shape's packs so far, evaluation and checkpoints included, compilation not."""
+  tokens = seconds = 0.0
+  for run_id in run_ids:
+    try:
+      lines = files.read_text(Run(workdir, run_id).path('timing.jsonl')).splitlines()
+    except FileNotFoundError:
+      continue
+    for line in lines:
+      try:
+        entry = json.loads(line)
+      except ValueError:
+        continue
+      tokens += entry['tokens']
+      seconds += sum(value for name, value in entry['seconds'].items() if name != 'compile')
+  return tokens / seconds if seconds else None
+
+
+def measured_speed(shape: Shape, spec: RunSpec, lanes: int | None) -> float:
+  """Tokens/s of a few dispatches on made-up tokens, compilation left out."""
+  settings = programs.choose(shape, lanes)
+  program = programs.build(shape, settings)
+  program.compile()
+  state = program.init([0] * settings.lanes)
+  K, R = settings.chunk, settings.lanes
+  tokens = np.random.default_rng(0).integers(
+      0, shape.vocab_size, (K, R, shape.batch, shape.length + 1), np.int32)
+  numbers = {name: np.full(R, value) for name, value in hyper(spec).items()}
+  seconds, steps = 0.0, 0
+  for turn in range(100):
+    start = time.perf_counter()
+    state, metrics = program.train(state, tokens, np.full((K, R), 1e-4), numbers,
+                                   np.ones(R, bool), K)
+    metrics['loss'].block_until_ready()
+    if turn:  # The first one warms up.
+      seconds, steps = seconds + time.perf_counter() - start, steps + K
+    if seconds > 1.0:
+      break
+  return steps * R * shape.batch * shape.length / seconds
+
+
+def text(summary: dict[str, Any]) -> str:
+  """The summary as a table for a terminal."""
+  lines = [f'{summary["study"]}: {summary["runs"]} runs ({summary["held_out"]} held out), '
+           f'{summary["runs_left"]} to train', '',
+           f'{"layers":>6} {"width":>6} {"N":>13} {"N non-emb.":>13} {"tokens/step":>11} {"runs":>5} '
+           f'{"tokens left":>14} {"FLOPs left":>11} {"tokens/s":>11} {"time":>8}']
+  for row in summary['shapes']:
+    speed = f'{row["tokens_per_second"]:,.0f}' if row['tokens_per_second'] else '?'
+    seconds = '?' if row['seconds'] is None else progress.clock(row['seconds'])
+    lines.append(f'{row["layers"]:>6} {row["width"]:>6} {row["N"]:>13,} '
+                 f'{row["N_nonembedding"]:>13,} {row["B"]:>11,} {row["runs"]:>5} '
+                 f'{row["tokens_left"]:>14,} {row["flops_left"]:>11.3g} {speed:>11} {seconds:>8}')
+  estimate = ('time unknown: no speeds recorded in this workdir yet; --calibrate measures them'
+              if summary['seconds'] is None else f'about {progress.clock(summary["seconds"])}')
+  lines += ['', f'to train: {summary["tokens_left"]:,} tokens, {summary["flops_left"]:.3g} FLOPs, '
+            + estimate]
+  return '\n'.join(lines)

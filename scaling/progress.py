@@ -1,0 +1,145 @@
+"""What a running sweep shows: a live table on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Protocol
+
+from scaling.segments import Claimed
+from scaling.train.loop import Pack
+
+
+class Progress(Protocol):
+  """What a sweep tells whoever watches it."""
+
+  def say(self, text: str) -> None: ...
+  def watch(self, pack: Pack) -> None: ...
+  def record(self, claimed: Claimed, line: dict[str, Any]) -> None: ...
+  def close(self) -> None: ...
+
+
+class Work:
+  """How much of a study there is, in counted training FLOPs, and how fast it goes."""
+
+  def __init__(self, flops: float, settled: float, runs: int, done: int, peak: float | None):
+    self.flops, self.settled, self.runs, self.done, self.peak = flops, settled, runs, done, peak
+    self.trained = 0.0  # by this process
+    self.tokens = 0
+    self._start = time.monotonic()
+
+  @property
+  def rate(self) -> float:
+    """FLOP/s of this process since it began, compilation and evaluation included."""
+    return self.trained / max(time.monotonic() - self._start, 1e-9)
+
+  @property
+  def tokens_per_second(self) -> float:
+    return self.tokens / max(time.monotonic() - self._start, 1e-9)
+
+  @property
+  def left(self) -> float | None:
+    """Seconds to go at this rate; None before there is one."""
+    todo = max(self.flops - self.settled - self.trained, 0.0)
+    return todo / self.rate if self.trained else None
+
+  def line(self) -> str:
+    parts = [f'{self.done}/{self.runs} runs done', f'{self.tokens_per_second:,.0f} tokens/s']
+    if self.peak:
+      parts.append(f'MFU {self.rate / self.peak:.1%}')
+    if self.left is not None:
+      parts.append(f'{clock(self.left)} left')
+    return ', '.join(parts)
+
+
+def clock(seconds: float) -> str:
+  minutes, rest = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02}:{rest:02}' if hours else f'{minutes}:{rest:02}'
+
+
+def _losses(line: dict[str, Any]) -> str:
+  return '  '.join(f'{name} {d["loss"]:.4f}' for name, d in line['domains'].items())
+
+
+class Lines:
+  """One line an evaluation."""
+
+  def __init__(self, work: Work):
+    self._work = work
+
+  def say(self, text: str) -> None:
+    print(text, flush=True)
+
+  def watch(self, pack: Pack) -> None:
+    del pack
+
+  def record(self, claimed: Claimed, line: dict[str, Any]) -> None:
+    print(f'run {claimed.run.run_id}  N {line["N"]:,}  step {line["step"]}/{claimed.spec.steps}  '
+          f'{_losses(line)}  ({self._work.line()})', flush=True)
+
+  def close(self) -> None:
+    pass
+
+
+class Table:
+  """A table of the lanes being trained, redrawn twice a second."""
+
+  def __init__(self, work: Work):
+    from rich.console import Console  # pylint: disable=import-outside-toplevel
+    from rich.live import Live  # pylint: disable=import-outside-toplevel
+    self._work, self._last = work, {}
+    self._live = Live(console=Console(), auto_refresh=False)
+    self._live.start()
+    self._drawn = 0.0
+
+  def say(self, text: str) -> None:
+    self._live.console.print(text, markup=False, highlight=False)
+
+  def record(self, claimed: Claimed, line: dict[str, Any]) -> None:
+    self._last[claimed.run.run_id] = line
+
+  def watch(self, pack: Pack) -> None:
+    if time.monotonic() - self._drawn < 0.5:
+      return
+    from rich.table import Table as RichTable  # pylint: disable=import-outside-toplevel
+    self._drawn = time.monotonic()
+    table = RichTable('run', 'N', 'step', 'of', 'done', 'last losses', title=self._work.line(),
+                      title_justify='left')
+    for _, lane in pack.active:
+      last = self._last.get(lane.run.run_id) or (lane.curve[-1] if lane.curve else None)
+      table.add_row(lane.run.run_id, f'{last["N"]:,}' if last else '', f'{lane.step:,}',
+                    f'{lane.spec.steps:,}', f'{lane.step / lane.spec.steps:.0%}',
+                    _losses(last) if last else '')
+    self._live.update(table, refresh=True)
+
+  def close(self) -> None:
+    self._live.stop()
+
+
+class Recorder:
+  """Evaluations handed on to a progress display and, if asked for, to TensorBoard event files."""
+
+  def __init__(self, progress: Progress, folder: str | None):
+    self._progress, self._folder, self._writers = progress, folder, {}
+
+  def __call__(self, claimed: Claimed, line: dict[str, Any]) -> None:
+    self._progress.record(claimed, line)
+    if self._folder is None:
+      return
+    import tensorflow as tf  # pylint: disable=import-outside-toplevel
+    run_id = claimed.run.run_id
+    if run_id not in self._writers:
+      self._writers[run_id] = tf.summary.create_file_writer(f'{self._folder}/{run_id}')
+    with self._writers[run_id].as_default(step=line['step']):
+      for name, metrics in line['domains'].items():
+        for metric in ('loss', 'bits_per_byte', 'loss_unigram'):
+          tf.summary.scalar(f'{metric}/{name}', metrics[metric])
+      tf.summary.scalar('lr', line['lr'])
+      if line['train_loss'] is not None:
+        tf.summary.scalar('train_loss', line['train_loss'])
+    self._writers[run_id].flush()
+
+
+def display(work: Work) -> Progress:
+  return Table(work) if sys.stdout.isatty() else Lines(work)

@@ -1,0 +1,324 @@
+"""Entry point: plan, train or look at a study.
+
+  python -m scaling.sweep --config=configs/quickstart.py --workdir=DIR [--mode=plan|run|status]
+
+Running the same command again is always safe and does only what is missing. Exit codes: 0 done,
+1 some runs failed (they are listed), 2 bad input, 3 stopped by a signal (run the command again).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from scaling import accounting, cli, files, runs, segments, study
+from scaling.data import token_store
+from scaling.errors import DONE, FAILED, STOPPED, InputError, bad
+from scaling.leases import Worker
+from scaling.runs import Run
+from scaling.specs import RunSpec
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'The study: a file with get_config().')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where runs, checkpoints and programs are kept.')
+_STORE = flags.DEFINE_string('store', None, 'The token stores; default: WORKDIR/tokens.')
+_MODE = flags.DEFINE_enum('mode', 'run', ['plan', 'run', 'status'], 'What to do.')
+_KEEP = flags.DEFINE_enum('keep', 'final', ['final', 'all', 'none'],
+                          'Which checkpoints of a finished run stay.')
+_RETRY_FAILED = flags.DEFINE_bool('retry_failed', False, 'Train diverged and broken runs again.')
+_JSON = flags.DEFINE_bool('json', False, 'Print one JSON object in place of a table.')
+_PACK = flags.DEFINE_integer('pack', None, 'Lanes a program; default: one a device.', lower_bound=1)
+_ACCUMULATION = flags.DEFINE_integer('accumulation', 1, 'Parts of a batch, one after the other.',
+                                     lower_bound=1)
+_DATA_PARALLEL = flags.DEFINE_integer('data_parallel', 1, 'Devices that share a lane\'s batch.',
+                                      lower_bound=1)
+_CPU_DEVICES = flags.DEFINE_integer('cpu_devices', None, 'Devices to make of the CPU; default: one '
+                                    'a core, at most 16.', lower_bound=1)
+_CHECKPOINT_SECONDS = flags.DEFINE_float('checkpoint_seconds', 30.0, 'Time between checkpoints.',
+                                         lower_bound=0.0)
+_LEASE_SECONDS = flags.DEFINE_float('lease_seconds', 60.0, 'How long a silent worker keeps its '
+                                    'runs.', lower_bound=0.5)
+_TENSORBOARD = flags.DEFINE_bool('tensorboard', False, 'Also write WORKDIR/tensorboard events.')
+_CALIBRATE = flags.DEFINE_bool('calibrate', False, 'With --mode=plan: time a few steps a shape.')
+
+
+class Stores:
+  """The token stores of specs, opened once."""
+
+  def __init__(self, root: str):
+    self._root = root
+    self._open = functools.cache(token_store.TokenStore.open)
+
+  def __call__(self, spec: RunSpec) -> Mapping[str, token_store.TokenStore]:
+    data = spec.data
+    return {name: self._open(token_store.folder(
+        self._root, data.tokenizer, data.vocab_size, data.trained_on, name))
+            for name in data.domains}
+
+
+def main(argv: list[str]) -> int:
+  del argv
+  workdir = os.path.abspath(_WORKDIR.value) if '://' not in _WORKDIR.value else _WORKDIR.value
+  stores = Stores(_STORE.value or f'{workdir}/tokens')
+  if _CONFIG.value is None:
+    raise InputError('--config: this flag must be given (the study\'s file)')
+  planned = study.build(_CONFIG.value, cli.overrides('config'), stores)
+  if _MODE.value == 'status':
+    return status(planned, workdir)
+  _set_devices()
+  if _MODE.value == 'plan':
+    return plan(planned, workdir)
+  return run(planned, workdir, stores)
+
+
+def _set_devices() -> None:
+  """Makes the CPU as many devices as it has cores, so that lanes can be spread over them."""
+  import jax  # pylint: disable=import-outside-toplevel
+  jax.config.update('jax_num_cpu_devices', _CPU_DEVICES.value or min(os.cpu_count() or 1, 16))
+
+
+# -- run
+
+
+def run(planned: study.Study, workdir: str, stores: Stores) -> int:
+  """Trains what is missing, shares the work with other workers, and waits for what they hold."""
+  from scaling import programs, progress  # pylint: disable=import-outside-toplevel
+  from scaling.train import checkpoint, loop  # pylint: disable=import-outside-toplevel
+  from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
+  if _TENSORBOARD.value:
+    _check_tensorboard()
+  _prepare_workdir(planned, workdir)
+  _use_compilation_cache(workdir)
+  wanted = [(r.run_id, r.spec) for r in planned.runs]
+  worker = Worker(workdir, _LEASE_SECONDS.value)
+  stop = _StopFlag()
+  todo = segments.remaining(workdir, wanted, _RETRY_FAILED.value)
+  total = sum(_flops(r.spec) * r.spec.tokens for r in planned.runs)
+  work = progress.Work(total, total - sum(_flops(s.spec) * s.tokens for s in todo),
+                       len(wanted), len(wanted) - len(todo), programs.peak() if todo else None)
+  show = progress.display(work)
+  if not todo:
+    show.say(f'all {len(wanted)} runs of {planned.name} are settled')
+  broken = False
+  try:
+    if todo:
+      worker.start()
+      checkpoint.sweep_orphans(workdir, lambda name: not worker.presumed_dead(name))
+    queue = segments.Queue(workdir, worker, wanted, _RETRY_FAILED.value)
+    options = loop.Options(
+        workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
+        watch=functools.partial(_watch, work, show, worker),
+        record=progress.Recorder(show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None))
+    while len(queue) and not stop.is_set():
+      claimed = queue.take()
+      if claimed is None:
+        stop.wait(min(1.0, _LEASE_SECONDS.value / 5))
+        continue
+      shape = Shape.of(claimed.spec)
+      try:
+        settings, record = programs.settle(workdir, shape, _PACK.value, _ACCUMULATION.value,
+                                           _DATA_PARALLEL.value)
+        _say_settings(show.say, settings, record, programs.versions())
+        program = programs.build(shape, settings)
+      except BaseException:
+        claimed.lease.release()
+        raise
+      first = [claimed]
+
+      def take(shape: Any = shape, first: list[segments.Claimed] = first):
+        return first.pop() if first else queue.take(lambda spec: Shape.of(spec) == shape)
+
+      pack = loop.Pack(program, options, take)
+      held = [claimed]
+      try:
+        pack.train()
+      except Exception as error:
+        if not _out_of_memory(error):
+          raise
+        broken = True
+        _fail_for_memory(held + [lane.claimed for _, lane in pack.active], show.say, error)
+      work.done += len(pack.finished)
+  finally:
+    show.close()
+    worker.stop()
+  if stop.is_set():
+    print('stopped by a signal: everything is saved, run the same command again', file=sys.stderr)
+    return STOPPED
+  return _summary(planned, workdir, broken)
+
+
+def _watch(work: Any, show: Any, worker: Worker, pack: Any) -> None:
+  """Keeps the count of what this process has trained, for the display and for `status`."""
+  new = pack.tokens - getattr(pack, 'counted', 0)
+  pack.counted = pack.tokens
+  work.tokens += new
+  shape = pack.program.shape
+  work.trained += new * accounting.train_flops_per_token(
+      shape.model, shape.vocab_size, shape.length)
+  worker.note = {'runs': {lane.run.run_id: lane.step for _, lane in pack.active},
+                 'tokens_per_second': round(work.tokens_per_second)}
+  show.watch(pack)
+
+
+def _prepare_workdir(planned: study.Study, workdir: str) -> None:
+  try:
+    files.make_folder(workdir)
+    runs.write_study(workdir, planned.name, planned.laws, [
+        {'run_id': r.run_id, 'point': r.point, 'held_out': r.held_out} for r in planned.runs])
+    for r in planned.runs:
+      Run(workdir, r.run_id).prepare(r.spec)
+  except OSError as error:
+    if files.no_room(error):
+      raise
+    raise bad('--workdir', workdir, f'it cannot be written to: {error.strerror}') from error
+
+
+def _use_compilation_cache(workdir: str) -> None:
+  """Compiled programs are kept in the workdir, private to it, for resumed sweeps."""
+  import jax  # pylint: disable=import-outside-toplevel
+  jax.config.update('jax_compilation_cache_dir', f'{workdir}/compiled')
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+class _StopFlag:
+  """Set by SIGTERM and SIGINT; a second signal ends the process at once."""
+
+  def __init__(self) -> None:
+    self._event = threading.Event()
+    self.is_set, self.wait = self._event.is_set, self._event.wait
+    for number in (signal.SIGTERM, signal.SIGINT):
+      signal.signal(number, self._on_signal)
+
+  def _on_signal(self, number: int, frame: object) -> None:
+    del frame
+    if self._event.is_set():
+      os._exit(STOPPED)
+    self._event.set()
+    os.write(2, f'{signal.Signals(number).name}: saving and stopping\n'.encode())
+
+
+def _say_settings(say: Any, settings: Any, record: dict[str, Any], now: dict[str, str]) -> None:
+  if _PACK.value is not None and _PACK.value != settings.lanes:
+    say(f'--pack={_PACK.value}: this workdir trains the shape in packs of {settings.lanes}, and '
+        'goes on so, since another program would give other bits')
+  if record.get('versions') != now:
+    say(f'this workdir began with {record.get("versions")}, this is {now}: curves may differ '
+        'beyond rounding from those of before')
+
+
+def _out_of_memory(error: BaseException) -> bool:
+  return isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error)
+
+
+def _fail_for_memory(held: list[segments.Claimed], say: Any, error: BaseException) -> None:
+  for claimed in held:
+    if claimed.lease.held:
+      claimed.run.write_failure(claimed.lease, 'memory', 0, str(error)[:500])
+      claimed.lease.release()
+  say('out of memory: a smaller --pack or a larger --accumulation may fit (in a new workdir, or '
+      'after removing this shape\'s file in programs/)')
+
+
+def _check_tensorboard() -> None:
+  try:
+    import tensorflow  # noqa: F401  pylint: disable=import-outside-toplevel,unused-import
+  except ImportError:
+    raise InputError("--tensorboard: needs TensorFlow, of the extra 'data': "
+                     "pip install -e '.[data]'") from None
+
+
+def _summary(planned: study.Study, workdir: str, broken: bool) -> int:
+  failed = []
+  for r in planned.runs:
+    found = Run(workdir, r.run_id)
+    if found.state() == runs.FAILED:
+      failed.append((r.run_id, found.failure() or {}))
+  for run_id, failure in failed:
+    print(f'failed: run {run_id}: {failure.get("reason")} at step {failure.get("step")}: '
+          f'{failure.get("message")}', file=sys.stderr)
+  done = len(planned.runs) - len(failed)
+  print(f'{planned.name}: {done} of {len(planned.runs)} runs done in {workdir}')
+  return FAILED if failed or broken else DONE
+
+
+# -- plan
+
+
+def plan(planned: study.Study, workdir: str) -> int:
+  """Prints what a sweep would train, and how long it may take; trains nothing."""
+  from scaling import plans  # pylint: disable=import-outside-toplevel
+  wanted = [(r.run_id, r.spec) for r in planned.runs]
+  todo = segments.remaining(workdir, wanted, _RETRY_FAILED.value)
+  summary = plans.summarize(planned, todo, workdir, _CALIBRATE.value, _PACK.value)
+  print(json.dumps(summary) if _JSON.value else plans.text(summary))
+  return DONE
+
+
+def _flops(spec: RunSpec) -> float:
+  return accounting.train_flops_per_token(spec.model, spec.data.vocab_size, spec.data.length)
+
+
+# -- status
+
+
+def status(planned: study.Study, workdir: str) -> int:
+  """Prints where every run of the study stands; 1 when some have failed."""
+  if not files.exists(workdir):
+    raise bad('--workdir', workdir, 'it must be a folder: nothing has been trained there')
+  rows = []
+  for r in planned.runs:
+    found = Run(workdir, r.run_id)
+    curve, failure = found.curve(), found.failure()
+    last = curve[-1] if curve else None
+    rows.append({
+        'run_id': r.run_id, 'point': r.point, 'held_out': r.held_out, 'state': found.state(),
+        'step': last['step'] if last else 0, 'steps': r.spec.steps,
+        'loss': {name: d['loss'] for name, d in last['domains'].items()} if last else {},
+        'failure': failure})
+  workers = {}
+  watcher = Worker(workdir, _LEASE_SECONDS.value)
+  for name in files.names(f'{workdir}/workers'):
+    try:
+      seen = files.read_json(f'{workdir}/workers/{name}')
+    except (OSError, ValueError):
+      continue
+    if not watcher.presumed_dead(seen['worker']):
+      workers[seen['worker']] = seen['note']
+  for note in workers.values():
+    for row in rows:
+      row['step'] = max(row['step'], note.get('runs', {}).get(row['run_id'], 0))
+  states = {state: sum(row['state'] == state for row in rows)
+            for state in (runs.DONE, runs.RUNNING, runs.PLANNED, runs.FAILED)}
+  if _JSON.value:
+    print(json.dumps({'study': planned.name, 'states': states, 'runs': rows, 'workers': workers}))
+  else:
+    _print_status(planned.name, states, rows, workers)
+  return FAILED if states[runs.FAILED] else DONE
+
+
+def _print_status(name: str, states: dict[str, int], rows: list[dict[str, Any]],
+                  workers: dict[str, Any]) -> None:
+  print(f'{name}: ' + ', '.join(f'{count} {state}' for state, count in states.items() if count))
+  for row in rows:
+    point = ' '.join(f'{path.removeprefix("base.")}={value}' for path, value in row['point'].items())
+    losses = ' '.join(f'{domain} {loss:.4f}' for domain, loss in row['loss'].items())
+    held = ' (held out)' if row['held_out'] else ''
+    print(f'  {row["run_id"]}  {row["state"]:8} {row["step"]:>7}/{row["steps"]:<7} '
+          f'{losses or "-":24} {point}{held}')
+    if row['failure']:
+      print(f'    {row["failure"]["reason"]}: {row["failure"]["message"]}')
+  for worker, note in workers.items():
+    print(f'  worker {worker}: {len(note.get("runs", {}))} runs, '
+          f'{note.get("tokens_per_second", 0):,} tokens/s')
+
+
+if __name__ == '__main__':
+  cli.run(main, need=('workdir',))
