@@ -1,0 +1,53 @@
+# Everything starts from Python 3.11+ and make: targets build the virtual environment they need.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKDIR ?= workdir/quickstart
+STORE ?= workdir/tokens
+DATA ?= $(wildcard $(abspath ../shared/data))
+export SCALING_REFERENCE_DATA ?= $(DATA)
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help install quickstart test test-slow lint bench golden constraints clean
+help:
+	@echo 'make quickstart   install, build tokens from text on this machine, train, fit, report'
+	@echo 'make test         the tests, about 10 minutes; make test-slow: the long ones too'
+	@echo 'make lint         ruff and mypy'
+	@echo 'make bench        the benchmarks'
+
+# The stamp is touched last, so an interrupted install is done again.
+install: $(VENV)/installed
+$(VENV)/installed: setup.cfg constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or later is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv -c constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[data,dev]' \
+	  || $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[data,dev]'
+	touch $@
+
+quickstart: install
+	$(BIN)/python -m scaling.data.prepare --corpus=python_docs --vocab_size=512 --store=$(STORE)
+	$(BIN)/python -m scaling.sweep --config=configs/quickstart.py --workdir=$(WORKDIR) --store=$(STORE)
+	$(BIN)/python -m analysis.fit --law=chinchilla --logs=$(WORKDIR) --study=quickstart --out=$(WORKDIR)/fit.json
+	$(BIN)/python -m analysis.report --logs=$(WORKDIR) --fit=$(WORKDIR)/fit.json --out=$(WORKDIR)/report.html
+	@echo 'open $(WORKDIR)/report.html'
+
+test: install
+	$(BIN)/python -m pytest
+
+test-slow: install
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: install
+	for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program; done
+
+constraints:
+	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --no-annotate \
+	  --extra data --extra dev --extra xm setup.cfg -o constraints.txt
+
+clean:
+	rm -rf $(VENV) workdir
