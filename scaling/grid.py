@@ -129,7 +129,7 @@ def _union(points: tuple[Point, ...], field: str) -> Point:
   if len(whole) < count:
     paths = list(itertools.chain.from_iterable(points))
     twice = next(path for path in paths if paths.count(path) > 1)
-    raise InputError(f'{field}: {twice} is set by two axes of one point; each field may be set once')
+    raise InputError(f'{field}: {twice} is set by two axes of one point; it may be set once')
   return whole
 
 
@@ -144,7 +144,8 @@ def _where(points: Iterator[Point], condition: Any, field: str) -> Iterator[Poin
     try:
       kept = test(point)
     except (TypeError, ZeroDivisionError, OverflowError, KeyError) as error:
-      raise InputError(f'{field}: where {condition!r} cannot be judged at {point}: {error}') from None
+      raise InputError(
+          f'{field}: where {condition!r} cannot be judged at {point}: {error}') from None
     if kept:
       yield point
 
@@ -165,7 +166,8 @@ def _compile(text: str, field: str) -> Callable[[Point], Any]:
   try:
     tree = ast.parse(text, mode='eval')
   except (SyntaxError, ValueError, RecursionError, MemoryError):
-    raise bad(f'{field}: where', text, 'it is not a condition such as tokens >= 20 * size') from None
+    raise bad(
+        f'{field}: where', text, 'it must be a condition such as tokens >= 20 * size') from None
   return _node(tree.body, text, field)
 
 

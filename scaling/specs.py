@@ -13,6 +13,7 @@ F feed-forward, V vocabulary, N layers, R runs in a pack. Each stands beside the
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 import types
@@ -214,7 +215,7 @@ class RunSpec:
 def canonical(spec: Any) -> Any:
   """A spec as JSON values, fields at their default left out; a VERSION above 1 is kept."""
   if dataclasses.is_dataclass(spec):
-    kept = {} if spec.VERSION == 1 else {'version': spec.VERSION}  # type: ignore[attr-defined]
+    kept = {} if spec.VERSION == 1 else {'version': spec.VERSION}  # type: ignore[union-attr]
     for field in dataclasses.fields(spec):
       value = getattr(spec, field.name)
       if value != _default(field):
@@ -248,14 +249,21 @@ def from_dict(values: dict[str, Any], path: str = 'base') -> RunSpec:
 def _default(field: dataclasses.Field) -> Any:
   if field.default is not dataclasses.MISSING:
     return field.default
-  return field.default_factory()  # type: ignore[misc]
+  return field.default_factory()  # type: ignore[operator]
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+  """The types of a spec's fields by name; looked up once, for large grids build many specs."""
+  hints = typing.get_type_hints(kind)
+  return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _build(kind: type, values: Any, path: str) -> Any:
   if not isinstance(values, dict):
     raise bad(path, values, 'it must be a group of fields')
-  hints = typing.get_type_hints(kind)
-  fields = {f.name for f in dataclasses.fields(kind)}
+  hints = _hints(kind)
+  fields = set(hints)
   version = values.get('version', kind.VERSION)  # type: ignore[attr-defined]
   if version != kind.VERSION:  # type: ignore[attr-defined]
     raise bad(f'{path}.version', version, f'this code knows version {kind.VERSION}')  # type: ignore[attr-defined]

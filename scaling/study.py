@@ -11,7 +11,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -20,11 +20,7 @@ from scaling import grid, specs
 from scaling.errors import InputError, bad
 from scaling.model import sizes
 from scaling.specs import DataSpec, DomainSpec, RunSpec
-
-if typing.TYPE_CHECKING:
-  from scaling.data.token_store import TokenStore
-
-Stores = Callable[[RunSpec], Mapping[str, 'TokenStore']]
+from scaling.supply import Stores, Supply
 
 # What the rules set. An axis over one of SIZE takes its place in the rule (that is how to sweep the
 # learning rate at every size); a flag, or anything beside `tokens`, is an error.
@@ -96,11 +92,11 @@ def build(config: ConfigDict, overrides: Mapping[str, Any], stores: Stores) -> S
   _check_overrides(overrides, paths, values)
 
   ladder = _ladder(values['ladder'])
-  builder, filler = _Builder(values, ladder), _Filler(stores, values['max_epochs'])
+  builder, supply = _Builder(values, ladder), Supply(stores, values['max_epochs'])
   runs: dict[str, StudyRun] = {}
   for point, held_out in points:
     try:
-      spec = filler.fill(builder.spec(point))
+      spec = supply.fill(builder.spec(point))
     except InputError as error:
       raise InputError(f'{error}{_at(point)}') from None
     run_id = specs.run_id(spec)
@@ -112,22 +108,13 @@ def build(config: ConfigDict, overrides: Mapping[str, Any], stores: Stores) -> S
   return Study(values['name'], tuple(runs.values()), tuple(values['laws']))
 
 
-def tokenizer_name(data: DataSpec) -> str:
-  """The folder of a tokenizer in a store: bytes, symbols-64, bpe-512-cpp_code+python_docs."""
-  if data.tokenizer == 'bytes':
-    return 'bytes'
-  if data.tokenizer == 'symbols':
-    return f'symbols-{data.vocab_size}'
-  return f'bpe-{data.vocab_size}-{"+".join(data.trained_on)}'
-
-
 class _Builder:
   """Points to specs. What points share is built once: 10^5 of them take seconds."""
 
   def __init__(self, values: dict[str, Any], ladder: sizes.Ladder):
     self._values, self._ladder = values, ladder
     self._base = values['base']
-    self._groups: dict[Any, dict[str, Any]] = {}
+    self._shapes: dict[Any, dict[str, Any]] = {}
 
   def spec(self, point: grid.Point) -> RunSpec:
     fields = dict(point)
@@ -188,91 +175,19 @@ class _Builder:
     length = fields.get('base.data.length', self._base['data']['length'])
     rest = {**self._base['model'], **model, 'width': 64, 'heads': 2, 'layers': 1}
     key = (float(size), tuple(rest.items()), length)
-    try:
-      return self._groups[key]
-    except KeyError:
-      pass
-    except TypeError:  # A value that cannot be a key is of a wrong type: from_dict says so.
-      key = None
-    probe = specs.from_dict({'model': rest, 'data': {**self._base['data'], **_domainless(self._base),
-                                                     'length': length}}, 'config.base')
+    if _hashable(key) and key in self._shapes:
+      return self._shapes[key]
+    # Only the model and the length matter here; a mistake elsewhere is found with the whole spec.
+    probe = specs.from_dict({'model': rest, 'data': {'domains': {'any': {}}, 'length': length}},
+                            'config.base')
     shape = sizes.shape(float(size), probe.model)
     parameters = sizes.parameters(shape)
     found = dict(zip(SIZE, (shape.layers, shape.width, shape.heads,
                             self._ladder.batch(parameters, probe.data.length),
                             self._ladder.learning_rate(parameters))))
-    if key is not None:
-      self._groups[key] = found
+    if _hashable(key):
+      self._shapes[key] = found
     return found
-
-
-class _Filler:
-  """Fills in what the token stores know, and refuses what they cannot give."""
-
-  def __init__(self, stores: Stores, max_epochs: float):
-    self._open, self._max_epochs = stores, max_epochs
-    self._stores: dict[Any, Mapping[str, TokenStore]] = {}
-    self._windows: dict[Any, int] = {}
-
-  def fill(self, spec: RunSpec) -> RunSpec:
-    data = spec.data
-    key = (tokenizer_name(data), tuple(data.domains))
-    if key not in self._stores:
-      self._stores[key] = self._open(spec)
-      self._check_stores(spec, self._stores[key])
-    stores = self._stores[key]
-    domains = {}
-    for name, domain in data.domains.items():
-      self._check_domain(spec, name, domain, stores[name])
-      domains[name] = dataclasses.replace(domain, fingerprint=stores[name].fingerprint)
-    return dataclasses.replace(spec, data=dataclasses.replace(data, domains=domains))
-
-  def _check_stores(self, spec: RunSpec, stores: Mapping[str, TokenStore]) -> None:
-    wanted = tokenizer_name(spec.data)
-    for name in spec.data.domains:
-      if name not in stores:
-        raise InputError(f'config.base.data.domains.{name}: there is no token store of it')
-      store = stores[name]
-      if store.tokenizer != wanted:
-        raise bad('config.base.data.tokenizer', wanted,
-                  f'the token store of {name} was built with {store.tokenizer}')
-      if store.vocab_size != spec.data.vocab_size:
-        raise bad('config.base.data.vocab_size', spec.data.vocab_size,
-                  f'the token store of {name} has {store.vocab_size}')
-
-  def _check_domain(self, spec: RunSpec, name: str, domain: DomainSpec, store: TokenStore) -> None:
-    path, length = f'config.base.data.domains.{name}', spec.data.length
-    if domain.fingerprint not in ('', store.fingerprint):
-      raise bad(f'{path}.fingerprint', domain.fingerprint,
-                f'the token store has {store.fingerprint}')
-    windows = self._count(store, name, 'valid', length, None)
-    if spec.evaluation.windows > windows:
-      raise bad('config.base.evaluation.windows', spec.evaluation.windows,
-                f'the validation text of {name} has {windows} of {length} tokens')
-    if domain.weight == 0:
-      return
-    unique = domain.unique_tokens
-    if unique is not None and unique > store.count('train'):
-      raise bad(f'{path}.unique_tokens', unique,
-                f'the training text of {name} has {store.count("train")} tokens')
-    windows = self._count(store, name, 'train', length, unique)
-    if windows < 1:
-      field, value = (('config.base.data.length', length) if unique is None
-                      else (f'{path}.unique_tokens', unique))
-      raise bad(field, value, f'one window takes {length + 1} tokens')
-    wanted = spec.steps * spec.data.batch * domain.weight
-    if wanted > windows * self._max_epochs:
-      epochs = wanted / windows
-      raise bad('config.base.steps', spec.steps,
-                f'its {wanted * length:,.0f} tokens of {name} are {epochs:.3g} epochs of '
-                f'{windows * length:,} tokens, and config.max_epochs is {self._max_epochs:g}')
-
-  def _count(self, store: TokenStore, name: str, split: str, length: int,
-             unique: int | None) -> int:
-    key = (store.tokenizer, name, split, length, unique)
-    if key not in self._windows:
-      self._windows[key] = store.windows(split, length, unique_tokens=unique)
-    return self._windows[key]
 
 
 def _open(spec: Any) -> ConfigDict:
@@ -292,9 +207,13 @@ def _open(spec: Any) -> ConfigDict:
   return ConfigDict(values)
 
 
-def _domainless(base: dict[str, Any]) -> dict[str, Any]:
-  """Valid data fields whatever the base's are: the size rule only looks at the length."""
-  return {'domains': {'any': {}}, 'tokenizer': 'bpe', 'vocab_size': 512, 'batch': 1}
+def _hashable(key: Any) -> bool:
+  """A value of a wrong type may not be: from_dict then says what is wrong with it."""
+  try:
+    hash(key)
+  except TypeError:
+    return False
+  return True
 
 
 def _check_fields(values: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ class Ladder:
     return 2 ** max(0, round(math.log2(tokens / length)))
 
 
+DEFAULT_MODEL = ModelSpec()
 CPU = Ladder()
 PORIAN = Ladder(reference=108e6, peak_lr=4.7e-3, batch_tokens=160 * 2048)
 
@@ -75,7 +76,7 @@ def parameters(model: ModelSpec) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def shape(target: float, base: ModelSpec = ModelSpec()) -> ModelSpec:
+def shape(target: float, base: ModelSpec = DEFAULT_MODEL) -> ModelSpec:
   """`base` with layers, width and heads for about `target` non-embedding parameters.
 
   Width is a multiple of 8 (of 64 above 512, of 128 above 1,024), the head size even and a divisor

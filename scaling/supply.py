@@ -1,0 +1,89 @@
+"""What the token stores of a study can give: fingerprints, windows, unique tokens, epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from scaling.data import token_store
+from scaling.data.token_store import TokenStore
+from scaling.errors import InputError, bad
+from scaling.specs import DataSpec, DomainSpec, RunSpec
+
+Stores = Callable[[RunSpec], Mapping[str, TokenStore]]
+
+
+def _tokenizer(data: DataSpec) -> str:
+  return token_store.tokenizer_name(data.tokenizer, data.vocab_size, data.trained_on)
+
+
+class Supply:
+  """The token stores of a study, each opened once."""
+
+  def __init__(self, stores: Stores, max_epochs: float):
+    """`stores` opens the token stores of a run; no domain may be read more than `max_epochs`."""
+    self._open, self._max_epochs = stores, max_epochs
+    self._stores: dict[Any, Mapping[str, TokenStore]] = {}
+    self._windows: dict[Any, int] = {}
+
+  def fill(self, spec: RunSpec) -> RunSpec:
+    """`spec` with the fingerprints of its stores. Raises InputError for what they cannot give."""
+    data = spec.data
+    key = (_tokenizer(data), tuple(data.domains))
+    if key not in self._stores:
+      self._stores[key] = self._open(spec)
+      self._check_stores(spec, self._stores[key])
+    stores = self._stores[key]
+    domains = {}
+    for name, domain in data.domains.items():
+      self._check_domain(spec, name, domain, stores[name])
+      domains[name] = dataclasses.replace(domain, fingerprint=stores[name].fingerprint)
+    return dataclasses.replace(spec, data=dataclasses.replace(data, domains=domains))
+
+  def _check_stores(self, spec: RunSpec, stores: Mapping[str, TokenStore]) -> None:
+    wanted = _tokenizer(spec.data)
+    for name in spec.data.domains:
+      if name not in stores:
+        raise InputError(f'config.base.data.domains.{name}: there is no token store of it')
+      store = stores[name]
+      if store.tokenizer != wanted:
+        raise bad('config.base.data.tokenizer', wanted,
+                  f'the token store of {name} was built with {store.tokenizer}')
+      if store.vocab_size != spec.data.vocab_size:
+        raise bad('config.base.data.vocab_size', spec.data.vocab_size,
+                  f'the token store of {name} has {store.vocab_size}')
+
+  def _check_domain(self, spec: RunSpec, name: str, domain: DomainSpec, store: TokenStore) -> None:
+    path, length = f'config.base.data.domains.{name}', spec.data.length
+    if domain.fingerprint not in ('', store.fingerprint):
+      raise bad(f'{path}.fingerprint', domain.fingerprint,
+                f'the token store has {store.fingerprint}')
+    windows = self._count(store, name, 'valid', length, None)
+    if spec.evaluation.windows > windows:
+      raise bad('config.base.evaluation.windows', spec.evaluation.windows,
+                f'the validation text of {name} has {windows} of {length} tokens')
+    if domain.weight == 0:
+      return
+    unique = domain.unique_tokens
+    if unique is not None and unique > store.count('train'):
+      raise bad(f'{path}.unique_tokens', unique,
+                f'the training text of {name} has {store.count("train")} tokens')
+    windows = self._count(store, name, 'train', length, unique)
+    if windows < 1:
+      field, value = (('config.base.data.length', length) if unique is None
+                      else (f'{path}.unique_tokens', unique))
+      raise bad(field, value, f'one window takes {length + 1} tokens')
+    wanted = spec.steps * spec.data.batch * domain.weight  # windows
+    if wanted > windows * self._max_epochs:
+      epochs = wanted / windows
+      raise bad('config.base.steps', spec.steps,
+                f'its {wanted * length:,.0f} tokens of {name} are {epochs:.3g} epochs of '
+                f'{windows * length:,} tokens, and config.max_epochs is {self._max_epochs:g}')
+
+  def _count(self, store: TokenStore, name: str, split: str, length: int,
+             unique: int | None) -> int:
+    key = (store.tokenizer, name, split, length, unique)
+    if key not in self._windows:
+      self._windows[key] = store.windows(split, length, unique_tokens=unique)
+    return self._windows[key]
