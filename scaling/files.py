@@ -7,6 +7,7 @@ object stores give the same for a single put.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -146,7 +147,5 @@ def _write_synced(path: str, text: str) -> None:
 
 
 def _discard(path: str) -> None:
-  try:
+  with contextlib.suppress(OSError):
     os.unlink(path)
-  except OSError:
-    pass

@@ -11,6 +11,7 @@ generation is still the highest; a worker that slept past its lease finds that i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -83,10 +84,9 @@ class Worker:
 
   def _run(self) -> None:
     while not self._stop.wait(self.seconds / 6):
-      try:
+      # A full disk must not kill the thread; a silent worker merely loses its leases.
+      with contextlib.suppress(OSError):
         self.beat()
-      except OSError:
-        pass  # A full disk must not kill the thread; a silent worker merely loses its leases.
 
   def presumed_dead(self, other: str) -> bool:
     """Whether worker `other` is dead, or its beat has stood still for the length of a lease."""
@@ -94,9 +94,9 @@ class Worker:
       seen = files.read_json(f'{self.workdir}/workers/{other}.json')
     except (OSError, ValueError):
       seen = {'beat': -1}
-    if seen.get('machine') == self._identity['machine']:
-      if _started(seen['pid']) != seen['started']:
-        return True
+    here = seen.get('machine') == self._identity['machine']
+    if here and _started(seen['pid']) != seen['started']:
+      return True
     beat, now = seen['beat'], time.monotonic()
     since = self._watched.get(other)
     if since is None or since[0] != beat:
@@ -119,7 +119,7 @@ class Worker:
     lease = Lease(folder, newest + 1, self.name)
     if not files.create(lease.path, files.to_json({'worker': self.name})):
       return None
-    for old in range(newest - 1, 0, -1):  # The last one stays, so that its holder sees ours is newer.
+    for old in range(newest - 1, 0, -1):  # Its holder's own file stays.
       if not files.exists(f'{folder}/lease.{old}'):
         break
       files.remove(f'{folder}/lease.{old}')

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling import accounting, files, progress, programs, study
+from scaling import accounting, files, programs, progress, study
 from scaling.runs import Run
 from scaling.segments import Segment
 from scaling.specs import RunSpec

@@ -1,0 +1,246 @@
+"""Sweeps that are killed, stopped, starved and shared: the curves come out identical."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.scaling import sweeps
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory, markov_store) -> pathlib.Path:
+  workdir = tmp_path_factory.mktemp('undisturbed')
+  sweeps.sweep(workdir, markov_store)
+  assert len(sweeps.results(workdir)) == 4
+  return workdir
+
+
+def _kill_often(workdir, store, undisturbed, times, seed):
+  """SIGKILL at random instants, anywhere from the first import to the end; then a quiet run."""
+  rng, caught = random.Random(seed), 0
+  for _ in range(times):
+    process = sweeps.start(workdir, store)
+    before = sweeps.curves(workdir)
+    if rng.random() < 0.8:  # Mostly while it trains: those are the instants that matter.
+      sweeps.wait_for(lambda: sweeps.curves(workdir) != before or process.poll() is not None)
+      time.sleep(rng.random() * 0.5)
+    else:
+      time.sleep(rng.random() * 4)
+    caught += process.poll() is None
+    process.kill()
+    process.communicate()
+    if len(sweeps.results(workdir)) == 4:
+      shutil.rmtree(workdir)  # All done: begin again, so that there is something to kill.
+  sweeps.sweep(workdir, store)
+  assert caught > times / 2
+  assert sweeps.curves(workdir) == sweeps.curves(undisturbed)
+  assert len(sweeps.results(workdir)) == 4
+
+
+def test_sigkill_leaves_the_same_curves(tmp_path, markov_store, undisturbed):
+  _kill_often(tmp_path / 'w', markov_store, undisturbed, 5, seed=1)
+
+
+@pytest.mark.slow
+def test_a_hundred_sigkills_leave_the_same_curves(tmp_path, markov_store, undisturbed):
+  for seed in range(10):
+    _kill_often(tmp_path / f'w{seed}', markov_store, undisturbed, 10, seed)
+
+
+def test_sigterm_saves_frees_and_resumes(tmp_path, markov_store, undisturbed):
+  flags = ('--checkpoint_seconds=1000',)  # So that what is saved was saved on the signal.
+  process = sweeps.start(tmp_path, markov_store, *flags)
+  sweeps.wait_for(lambda: sweeps.curves(tmp_path))
+  process.send_signal(signal.SIGTERM)
+  begun = time.monotonic()
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 3, err
+  assert time.monotonic() - begun < 10
+  running = [p for p in (tmp_path / 'runs').iterdir() if (p / 'curve.jsonl').exists()]
+  assert running
+  for folder in running:
+    newest = max(folder.glob('lease.*'), key=lambda p: int(p.suffix[1:]))
+    assert json.loads(newest.read_text()) == {'worker': None}
+    saved = json.loads((folder / 'checkpoints.json').read_text())[-1]['step']
+    assert saved >= json.loads((folder / 'curve.jsonl').read_text().splitlines()[-1])['step']
+  again = sweeps.sweep(tmp_path, markov_store, *flags)
+  assert 'goes on from step' in again.stdout
+  assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
+
+
+def test_a_second_sweep_trains_nothing(undisturbed, markov_store):
+  before = sweeps.trained_steps(undisturbed)
+  begun = time.monotonic()
+  done = sweeps.sweep(undisturbed, markov_store)
+  assert 'settled' in done.stdout and time.monotonic() - begun < 20
+  assert sweeps.trained_steps(undisturbed) == before == dict.fromkeys(before, 1200)
+
+
+def test_two_workers_share_a_study(tmp_path, markov_store, undisturbed):
+  first = sweeps.start(tmp_path, markov_store)
+  second = sweeps.start(tmp_path, markov_store)
+  outputs = [p.communicate(timeout=300) for p in (first, second)]
+  assert first.returncode == second.returncode == 0, outputs
+  assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
+  steps = sweeps.trained_steps(tmp_path)
+  assert steps == dict.fromkeys(steps, 1200) and len(steps) == 4  # none twice, none lost
+  reported = [sum(f'run {run}' in out for out, _ in outputs) for run in steps]
+  assert reported == [1] * 4
+
+
+def test_a_worker_takes_over_from_a_killed_one(tmp_path, markov_store, undisturbed):
+  first = sweeps.start(tmp_path, markov_store)
+  sweeps.wait_for(lambda: sweeps.curves(tmp_path))
+  second = sweeps.start(tmp_path, markov_store)
+  time.sleep(0.3)
+  first.kill()
+  first.communicate()
+  out, err = second.communicate(timeout=300)
+  assert second.returncode == 0, err
+  assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
+  assert len(sweeps.results(tmp_path)) == 4, out
+
+
+def test_a_worker_that_slept_past_its_lease_writes_nothing(tmp_path, markov_store, undisturbed):
+  flags = ('--lease_seconds=2',)
+  sleeper = sweeps.start(tmp_path, markov_store, *flags)
+  sweeps.wait_for(lambda: sweeps.curves(tmp_path))
+  sleeper.send_signal(signal.SIGSTOP)
+  sweeps.sweep(tmp_path, markov_store, *flags)  # It waits for the lease to run out, then trains.
+  assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
+  files = {p: p.read_bytes() for p in (tmp_path / 'runs').rglob('*') if p.is_file()}
+  sleeper.send_signal(signal.SIGCONT)
+  out, err = sleeper.communicate(timeout=120)
+  assert sleeper.returncode == 0, err
+  assert 'taken over by another worker' in out
+  assert {p: p.read_bytes() for p in (tmp_path / 'runs').rglob('*') if p.is_file()} == files
+
+
+def test_a_diverging_lane_leaves_its_neighbours_alone(tmp_path, markov_store):
+  pack = ('--pack=4', '--cpu_devices=1')
+  three = tmp_path / 'three.py'
+  three.write_text(_STUDY_OF_RATES.format(rates=(1e-3, 3e-3, 1e-2)))
+  four = tmp_path / 'four.py'
+  four.write_text(_STUDY_OF_RATES.format(rates=(1e-3, 3e-3, 1e-2, 1e6)))
+  quiet, shared = tmp_path / 'quiet', tmp_path / 'shared'
+  sweeps.sweep(quiet, markov_store, study=(f'--config={three}', *pack))
+  failed = sweeps.sweep(shared, markov_store, study=(f'--config={four}', *pack), expect=1)
+  assert 'diverged' in failed.stderr
+  failures = [json.loads(p.read_text()) for p in shared.glob('runs/*/failure.json')]
+  assert len(failures) == 1 and failures[0]['reason'] == 'diverged'
+  assert 1 <= failures[0]['step'] <= 60
+  calm = sweeps.curves(quiet)
+  assert len(calm) == 3
+  assert {run: curve for run, curve in sweeps.curves(shared).items() if run in calm} == calm
+  # Divergence is final, until it is asked for again.
+  sweeps.sweep(shared, markov_store, study=(f'--config={four}', *pack), expect=1)
+  again = sweeps.sweep(shared, markov_store, '--retry_failed',
+                       study=(f'--config={four}', *pack), expect=1)
+  assert 'diverged: the loss' in again.stdout
+
+
+_STUDY_OF_RATES = '''
+from configs import tiny
+from scaling import grid
+
+def get_config():
+  config = tiny.get_config()
+  config.base.steps = 60
+  config.axes = grid.axis('base.optim.peak_lr', {rates})
+  return config
+'''
+
+
+def _stopped_half_way(workdir, store):
+  """A sweep stopped by SIGTERM with at least two checkpoints of some run; returns that run."""
+  process = sweeps.start(workdir, store)
+  def two_checkpoints():
+    return [p.parent for p in workdir.glob('runs/*/checkpoints.json')
+            if len(json.loads(p.read_text())) == 2]
+  sweeps.wait_for(two_checkpoints)
+  process.send_signal(signal.SIGTERM)
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 3, err
+  return two_checkpoints()[0]
+
+
+@pytest.mark.parametrize('damage', ['truncate', 'half delete', 'no index', 'flip a bit'])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, markov_store, undisturbed, damage):
+  run = _stopped_half_way(tmp_path, markov_store)
+  older, newest = json.loads((run / 'checkpoints.json').read_text())
+  folder = tmp_path / newest['folder']
+  files = sorted((p for p in folder.rglob('*') if p.is_file() and p.name != 'index.json'),
+                 key=lambda p: p.stat().st_size)
+  if damage == 'truncate':
+    files[-1].write_bytes(files[-1].read_bytes()[:-10])
+  elif damage == 'half delete':
+    for path in files[::2]:
+      path.unlink()
+  elif damage == 'no index':
+    (folder / 'index.json').unlink()
+  else:
+    content = bytearray(files[-1].read_bytes())
+    content[len(content) // 2] ^= 1
+    files[-1].write_bytes(content)
+  done = sweeps.sweep(tmp_path, markov_store)
+  assert f'run {run.name}: the checkpoint at step {newest["step"]}' in done.stdout
+  assert 'is damaged' in done.stdout
+  assert f'run {run.name}: goes on from step {older["step"]}' in done.stdout
+  assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
+
+
+def test_every_checkpoint_damaged_means_a_new_start(tmp_path, markov_store, undisturbed):
+  _stopped_half_way(tmp_path, markov_store)
+  for path in (tmp_path / 'checkpoints').rglob('*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  sweeps.sweep(tmp_path, markov_store)
+  assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
+
+
+def test_a_file_size_limit_is_a_clear_error(tmp_path, markov_store, undisturbed):
+  def limit():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+  failed = sweeps.sweep(tmp_path, markov_store, expect=1, preexec_fn=limit)
+  assert 'no room left' in failed.stderr
+  sweeps.sweep(tmp_path, markov_store)
+  assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
+
+
+def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path, markov_store, undisturbed):
+  disk = tmp_path / 'disk'
+  disk.mkdir()
+  mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk],
+                           capture_output=True, text=True)
+  if mounted.returncode:
+    pytest.skip(f'a tmpfs cannot be mounted here ({mounted.stderr.strip()}); the test of the file '
+                'size limit covers the same path')
+  try:
+    workdir = disk / 'w'
+    process = sweeps.start(workdir, markov_store)
+    sweeps.wait_for(lambda: sweeps.results(workdir))
+    with open(disk / 'filler', 'wb') as filler, contextlib.suppress(OSError):
+      while True:
+        filler.write(bytes(4096))
+        filler.flush()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1 and 'no room left' in err and 'Traceback' not in err, err
+    finished = sweeps.results(workdir)
+    assert 0 < len(finished) < 4
+    kept = {run: curve for run, curve in sweeps.curves(workdir).items() if run in finished}
+    (disk / 'filler').unlink()
+    sweeps.sweep(workdir, markov_store)
+    assert sweeps.curves(workdir) == sweeps.curves(undisturbed)
+    assert kept.items() <= sweeps.curves(workdir).items()
+  finally:
+    subprocess.run(['umount', '-l', disk], check=False)
