@@ -152,7 +152,8 @@ class Program:
 
     def local(pack, tokens, lr, hyper, active, n):
       def one(lane):
-        return train_steps(*lane, n=n, accumulation=self.accumulation, axis=axis)
+        pack, tokens, lr, hyper, active = lane
+        return train_steps(pack, tokens, lr, hyper, active, n, self.accumulation, axis)
 
       lanes = (pack, jnp.swapaxes(tokens, 0, 1), lr.T, hyper, active)
       pack, losses, norms = jax.vmap(one)(lanes) if self.form == 'vmap' else lax.map(one, lanes)
