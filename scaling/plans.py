@@ -101,8 +101,8 @@ def text(summary: dict[str, Any]) -> str:
   """The summary as a table for a terminal."""
   lines = [f'{summary["study"]}: {summary["runs"]} runs ({summary["held_out"]} held out), '
            f'{summary["runs_left"]} to train', '',
-           f'{"layers":>6} {"width":>6} {"N":>13} {"N non-emb.":>13} {"tokens/step":>11} {"runs":>5} '
-           f'{"tokens left":>14} {"FLOPs left":>11} {"tokens/s":>11} {"time":>8}']
+           f'{"layers":>6} {"width":>6} {"N":>13} {"N non-emb.":>13} {"tokens/step":>11} '
+           f'{"runs":>5} {"tokens left":>14} {"FLOPs left":>11} {"tokens/s":>11} {"time":>8}']
   for row in summary['shapes']:
     speed = f'{row["tokens_per_second"]:,.0f}' if row['tokens_per_second'] else '?'
     seconds = '?' if row['seconds'] is None else progress.clock(row['seconds'])

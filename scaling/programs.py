@@ -1,4 +1,4 @@
-"""Which program trains a shape: chosen once a shape and kind of device, recorded, reused ever after.
+"""Which program trains a shape: chosen once a shape and kind of device, then reused.
 
 WORKDIR/programs/<key>.json is created exclusively by the first worker that trains the shape, so a
 resumed sweep, and every other worker, runs the same executable and gives the same bits.

@@ -88,7 +88,8 @@ class Table:
   def __init__(self, work: Work):
     from rich.console import Console  # pylint: disable=import-outside-toplevel
     from rich.live import Live  # pylint: disable=import-outside-toplevel
-    self._work, self._last = work, {}
+    self._work = work
+    self._last: dict[str, dict[str, Any]] = {}  # by run id
     self._live = Live(console=Console(), auto_refresh=False)
     self._live.start()
     self._drawn = 0.0
@@ -121,7 +122,8 @@ class Recorder:
   """Evaluations handed on to a progress display and, if asked for, to TensorBoard event files."""
 
   def __init__(self, progress: Progress, folder: str | None):
-    self._progress, self._folder, self._writers = progress, folder, {}
+    self._progress, self._folder = progress, folder
+    self._writers: dict[str, Any] = {}  # by run id
 
   def __call__(self, claimed: Claimed, line: dict[str, Any]) -> None:
     self._progress.record(claimed, line)

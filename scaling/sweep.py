@@ -66,7 +66,8 @@ class Stores:
 
 def main(argv: list[str]) -> int:
   del argv
-  workdir = os.path.abspath(_WORKDIR.value) if '://' not in _WORKDIR.value else _WORKDIR.value
+  given = str(_WORKDIR.value)
+  workdir = given if '://' in given else os.path.abspath(given)
   stores = Stores(_STORE.value or f'{workdir}/tokens')
   if _CONFIG.value is None:
     raise InputError('--config: this flag must be given (the study\'s file)')
@@ -308,7 +309,8 @@ def _print_status(name: str, states: dict[str, int], rows: list[dict[str, Any]],
                   workers: dict[str, Any]) -> None:
   print(f'{name}: ' + ', '.join(f'{count} {state}' for state, count in states.items() if count))
   for row in rows:
-    point = ' '.join(f'{path.removeprefix("base.")}={value}' for path, value in row['point'].items())
+    point = ' '.join(f'{path.removeprefix("base.")}={value}'
+                     for path, value in row['point'].items())
     losses = ' '.join(f'{domain} {loss:.4f}' for domain, loss in row['loss'].items())
     held = ' (held out)' if row['held_out'] else ''
     print(f'  {row["run_id"]}  {row["state"]:8} {row["step"]:>7}/{row["steps"]:<7} '

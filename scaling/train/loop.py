@@ -159,6 +159,7 @@ class Pack:
   def _turn(self) -> None:
     lanes = self.active
     n = min(self.program.chunk, *(lane.next_evaluation - lane.step for _, lane in lanes))
+    assert self.state is not None  # There are lanes, and the first one made it.
     R, K, shape = self.program.lanes, self.program.chunk, self.program.shape
     with self._clock('data'):
       tokens = np.zeros((K, R, shape.batch, shape.length + 1), np.int32)
@@ -198,6 +199,7 @@ class Pack:
         if self.lanes[i] is not lane:
           continue
         if _suspicious(loss[:turn.count, i], norm[:turn.count, i], self.program.shape.vocab_size):
+          assert self.state is not None
           diverged = int(jax.device_get(self.state.diverged)[i])
           if diverged >= 0:
             self._fail(i, lane, diverged)
@@ -327,10 +329,10 @@ class _Clock:
     self._pack, self._name = pack, name
 
   def __enter__(self) -> None:
-    self._start = time.perf_counter()
+    self._begun = time.perf_counter()
 
   def __exit__(self, *_: object) -> None:
-    spent = time.perf_counter() - self._start
+    spent = time.perf_counter() - self._begun
     self._pack.seconds[self._name] += spent
     lanes = self._pack.active
     for _, lane in lanes:
@@ -348,7 +350,7 @@ def _first_gap(claimed: Claimed) -> int | None:
 
 
 def _windows_key(lane: Lane, domain: str) -> str:
-  """Names the evaluation windows of a lane's domain: lanes that share them are evaluated at once."""
+  """Names the windows of a lane's domain: lanes that share them are evaluated at once."""
   index = lane.feed.names.index(domain)
   return f'{lane.feed.stores[index].fingerprint}/{lane.spec.evaluation.windows}'
 

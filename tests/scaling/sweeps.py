@@ -13,8 +13,9 @@ from typing import Any
 from tests.conftest import ROOT
 
 # Four runs of one shape, long enough to be caught in the middle, in packs of two lanes.
-STUDY = ('--config=configs/tiny.py', '--config.base.steps=1200', '--config.base.evaluation.points=6',
-         '--pack=2', '--cpu_devices=1', '--checkpoint_seconds=0.2')
+STUDY = ('--config=configs/tiny.py', '--config.base.steps=1200',
+         '--config.base.evaluation.points=6', '--pack=2', '--cpu_devices=1',
+         '--checkpoint_seconds=0.2')
 
 
 def command(workdir: pathlib.Path, store: str, *flags: str, study: tuple[str, ...] = STUDY

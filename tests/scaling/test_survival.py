@@ -25,20 +25,25 @@ def undisturbed(tmp_path_factory, markov_store) -> pathlib.Path:
   return workdir
 
 
+def _kill_once(workdir, store, rng) -> bool:
+  """Mostly while it trains, since those are the instants that matter."""
+  process, before = sweeps.start(workdir, store), sweeps.curves(workdir)
+  if rng.random() < 0.8:
+    sweeps.wait_for(lambda: sweeps.curves(workdir) != before or process.poll() is not None)
+    time.sleep(rng.random() * 0.5)
+  else:
+    time.sleep(rng.random() * 4)
+  alive = process.poll() is None
+  process.kill()
+  process.communicate()
+  return alive
+
+
 def _kill_often(workdir, store, undisturbed, times, seed):
   """SIGKILL at random instants, anywhere from the first import to the end; then a quiet run."""
   rng, caught = random.Random(seed), 0
   for _ in range(times):
-    process = sweeps.start(workdir, store)
-    before = sweeps.curves(workdir)
-    if rng.random() < 0.8:  # Mostly while it trains: those are the instants that matter.
-      sweeps.wait_for(lambda: sweeps.curves(workdir) != before or process.poll() is not None)
-      time.sleep(rng.random() * 0.5)
-    else:
-      time.sleep(rng.random() * 4)
-    caught += process.poll() is None
-    process.kill()
-    process.communicate()
+    caught += _kill_once(workdir, store, rng)
     if len(sweeps.results(workdir)) == 4:
       shutil.rmtree(workdir)  # All done: begin again, so that there is something to kill.
   sweeps.sweep(workdir, store)
