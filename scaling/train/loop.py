@@ -331,7 +331,7 @@ class _Clock:
   def __enter__(self) -> None:
     self._begun = time.perf_counter()
 
-  def __exit__(self, *_: object) -> None:
+  def __exit__(self, *error: object) -> None:
     spent = time.perf_counter() - self._begun
     self._pack.seconds[self._name] += spent
     lanes = self._pack.active
