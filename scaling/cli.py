@@ -75,6 +75,8 @@ def _report(message: str, code: int) -> int:
 
 def _parse(argv: list[str], need: Sequence[str]) -> list[str]:
   """The flags parser of `app.run`: exits with one line where absl would print its usage."""
+  quiet = logging.get_absl_logger()
+  quiet.addFilter(_not_none_warning)
   try:
     try:
       rest = FLAGS(argv)
@@ -84,14 +86,21 @@ def _parse(argv: list[str], need: Sequence[str]) -> list[str]:
       raise _explain(error, argv) from error
     if rest[1:]:
       raise InputError(f'{rest[1]!r}: unexpected argument; give flags as --name=value')
+    for flag in _config_flags():
+      _check_loaded(flag, argv)
     for name in need:
       if FLAGS[name].value is None:
         raise InputError(f'--{name}: this flag must be given ({_one_line(FLAGS[name].help)})')
-    for flag in _config_flags():
-      _check_loaded(flag)
     return rest
   except InputError as error:
     sys.exit(_report(str(error), BAD_INPUT))
+  finally:
+    quiet.removeFilter(_not_none_warning)
+
+
+def _not_none_warning(record: Any) -> bool:
+  """False for ml_collections' warning of a get_config() without return: ours says it better."""
+  return 'get_config() returned None' not in str(record.msg)
 
 
 def _one_line(text: str | None) -> str:
@@ -104,9 +113,9 @@ def _config_flags() -> Iterator[flags.Flag]:
       yield FLAGS[name]
 
 
-def _check_loaded(flag: flags.Flag) -> None:
+def _check_loaded(flag: flags.Flag, argv: list[str]) -> None:
   """Raises InputError unless the flag, when given, holds a ConfigDict."""
-  if flag.value is None:
+  if flag.value is None and not _given(flag, argv):
     return
   try:
     is_config = isinstance(flag.value, config_dict.ConfigDict)
@@ -114,8 +123,12 @@ def _check_loaded(flag: flags.Flag) -> None:
   except OSError as error:
     raise _load_error(flag, error.__cause__ or error) from error
   if not is_config:
-    raise InputError(f'--{flag.name}={_filename(flag)}: its get_config() must return a ConfigDict, '
-                     f'not {type(flag.value).__name__}')
+    raise _no_config(flag, flag.value)
+
+
+def _no_config(flag: flags.Flag, value: Any) -> InputError:
+  return InputError(f'--{flag.name}={_filename(flag)}: its get_config() must return a ConfigDict, '
+                    f'not {type(value).__name__}')
 
 
 def _filename(flag: flags.Flag) -> str:
@@ -128,46 +141,48 @@ def _filename(flag: flags.Flag) -> str:
   return match.group(1) if match else str(flag.default)
 
 
-def _root(error: BaseException) -> BaseException:
-  """What was raised first: ml_collections and absl both wrap errors in their own."""
-  while (inner := error.__cause__ or error.__context__) is not None:
-    error = inner
-  return error
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+  """An error and what it came from, the first one last: ml_collections and absl both wrap."""
+  while error is not None:
+    yield error
+    error = error.__cause__ or error.__context__
 
 
 def _load_error(flag: flags.Flag, error: BaseException) -> InputError:
   """Why a config file could not be loaded, with the line of the file where it went wrong."""
   given = _filename(flag)
   path, _, argument = given.partition(':')
-  root = _root(error)
   where = f'--{flag.name}={given}'
-  if isinstance(root, InputError):
-    return InputError(f'{where}: {root}')
   if not path or not os.path.exists(path):
     return bad(f'--{flag.name}', path, 'it must be a Python file with a get_config(): no such file')
   if not os.path.isfile(path):
     return bad(f'--{flag.name}', path, 'it must be a Python file with a get_config()')
-  if isinstance(root, SyntaxError):
-    return InputError(f'{where}: line {root.lineno}: {root.msg}')
-  frames = [f for f in traceback.extract_tb(root.__traceback__)
-            if os.path.abspath(f.filename) == os.path.abspath(path)]
-  if not frames:  # The call of get_config itself failed.
-    if isinstance(root, AttributeError):
-      return InputError(f'{where}: the file has no get_config()')
-    if isinstance(root, TypeError):
-      given_how = f'the argument {argument!r}' if ':' in given else 'no argument'
-      return InputError(f'{where}: its get_config() cannot be called with {given_how}')
-    return InputError(f'{where}: {type(root).__name__}: {root}')
-  return InputError(f'{where}: line {frames[-1].lineno}: {type(root).__name__}: {root}')
+  for root in reversed(list(_chain(error))):
+    if isinstance(root, InputError):
+      return InputError(f'{where}: {root}')
+    if isinstance(root, SyntaxError) and root.filename == path:
+      return InputError(f'{where}: line {root.lineno}: {root.msg}')
+    frames = [f for f in traceback.extract_tb(root.__traceback__)
+              if os.path.abspath(f.filename) == os.path.abspath(path)]
+    if frames:
+      return InputError(f'{where}: line {frames[-1].lineno}: {type(root).__name__}: {root}')
+  if isinstance(root, AttributeError):
+    return InputError(f'{where}: the file has no get_config()')
+  if isinstance(root, TypeError):
+    given_how = f'the argument {argument!r}' if ':' in given else 'no argument'
+    return InputError(f'{where}: its get_config() cannot be called with {given_how}')
+  return InputError(f'{where}: {type(root).__name__}: {root}')
 
 
 def _explain(error: Exception, argv: list[str]) -> InputError:
   """The one line for an error that came up while the flags were parsed."""
-  if isinstance(error, flags.UnrecognizedFlagError):
-    return InputError(_one_line(str(error)))
   for flag in _config_flags():
     prefix = re.compile(rf'--?(no)?{flag.name}\.')
     fields = [a for a in argv[1:] if prefix.match(a)]
+    if isinstance(error, config_flags.config_flags.FlagOrderError | flags.UnrecognizedFlagError):
+      if fields and not any(_given(flag, [a]) for a in argv[:argv.index(fields[0])]):
+        return InputError(f'{fields[0]}: --{flag.name}=FILE must be given before its fields')
+      continue
     try:
       config = flag.parser.parse(_filename(flag))
       getattr(config, 'items', None)
@@ -175,12 +190,9 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
       root = failure.__cause__ or failure
       if _given(flag, argv) and not isinstance(root, flags.IllegalFlagValueError):
         return _load_error(flag, root)
-      if fields:
-        return InputError(f'{fields[0]}: --{flag.name}=FILE must be given before its fields')
       continue
     if not isinstance(config, config_dict.ConfigDict):
-      return InputError(f'--{flag.name}={_filename(flag)}: its get_config() must return a '
-                        f'ConfigDict, not {type(config).__name__}')
+      return _no_config(flag, config)
     for argument in fields:
       problem = _unknown_field(flag.name, config, prefix.sub('', argument).partition('=')[0])
       if problem is not None:
@@ -193,7 +205,7 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
 
 
 def _given(flag: flags.Flag, argv: list[str]) -> bool:
-  return any(re.match(rf'--?{flag.name}(=|$)', a) for a in argv[1:])
+  return any(re.match(rf'--?{flag.name}(=|$)', a) for a in argv)
 
 
 def _unknown_field(name: str, config: Any, path: str) -> InputError | None:
