@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from scaling import grid, specs
+from scaling import accounting, grid, specs
 from scaling.errors import InputError, bad
 from scaling.model import sizes
 from scaling.specs import DataSpec, DomainSpec, RunSpec
@@ -181,7 +181,7 @@ class _Builder:
     probe = specs.from_dict({'model': rest, 'data': {'domains': {'any': {}}, 'length': length}},
                             'config.base')
     shape = sizes.shape(float(size), probe.model)
-    parameters = sizes.parameters(shape)
+    parameters = accounting.non_embedding(shape)
     found = dict(zip(SIZE, (shape.layers, shape.width, shape.heads,
                             self._ladder.batch(parameters, probe.data.length),
                             self._ladder.learning_rate(parameters))))

@@ -23,6 +23,7 @@ import dataclasses
 import functools
 import math
 
+from scaling import accounting
 from scaling.errors import bad
 from scaling.specs import ModelSpec
 
@@ -64,17 +65,6 @@ CPU = Ladder()
 PORIAN = Ladder(reference=108e6, peak_lr=4.7e-3, batch_tokens=160 * 2048)
 
 
-def parameters(model: ModelSpec) -> int:
-  """N, non-embedding: attention, feed-forward, norm gains; without embedding and head.
-
-  layers * (4 D^2 + m D F + 2 D + 2 K [with qk_norm]) + D, where m = 3 for swiglu and 2 for gelu.
-  """
-  matrices = 3 if model.activation == 'swiglu' else 2
-  gains = 2 * model.width + (2 * model.head_size if model.qk_norm else 0)
-  layer = 4 * model.width**2 + matrices * model.width * model.hidden + gains
-  return model.layers * layer + model.width
-
-
 @functools.lru_cache(maxsize=4096)
 def shape(target: float, base: ModelSpec = DEFAULT_MODEL) -> ModelSpec:
   """`base` with layers, width and heads for about `target` non-embedding parameters.
@@ -88,15 +78,15 @@ def shape(target: float, base: ModelSpec = DEFAULT_MODEL) -> ModelSpec:
   best, cost = None, math.inf
   for width in _widths(target):
     model = dataclasses.replace(base, width=width, heads=_heads(width), layers=1)
-    layer = parameters(model) - width
+    layer = accounting.non_embedding(model) - width
     ideal = math.sqrt(width) / 2
     for layers in {max(1, math.floor(target / layer)), math.ceil(target / layer)}:
       model = dataclasses.replace(model, layers=layers)
-      off = abs(math.log(parameters(model) / target)) + abs(math.log(layers / ideal)) / 4
+      off = abs(math.log(accounting.non_embedding(model) / target)) + abs(math.log(layers / ideal)) / 4
       if off < cost:
         best, cost = model, off
-  if best is None or not 2 / 3 < parameters(best) / target < 3 / 2:
-    nearest = '' if best is None else f' (the nearest shape has {parameters(best):,})'
+  if best is None or not 2 / 3 < accounting.non_embedding(best) / target < 3 / 2:
+    nearest = '' if best is None else f' (the nearest shape has {accounting.non_embedding(best):,})'
     raise bad('config.size', target, f'no shape has about that many parameters{nearest}')
   return best
 

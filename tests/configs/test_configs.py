@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from configs import markov, quickstart, tiny
-from scaling import study
+from scaling import accounting, study
 from scaling.errors import InputError
-from scaling.model import sizes
 from tests.scaling.probe import stores
 
 
@@ -19,7 +18,7 @@ def test_quickstart_is_a_grid_and_a_larger_run():
   shapes = {spec.model for spec in grid}
   assert len(shapes) >= 4 and len({spec.tokens for spec in grid}) >= 3
   assert min(spec.steps for spec in grid) >= 800
-  assert sizes.parameters(held[0].model) > max(sizes.parameters(spec.model) for spec in grid)
+  assert accounting.non_embedding(held[0].model) > max(accounting.non_embedding(spec.model) for spec in grid)
   assert held[0].tokens > max(spec.tokens for spec in grid)
   assert built.laws == ('chinchilla',)
 
