@@ -44,6 +44,8 @@ def overrides(name: str = 'config') -> dict[str, Any]:
 
 
 def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
+  if not FLAGS['verbosity'].present:  # Libraries say much at INFO, absl's choice for programs.
+    logging.set_verbosity(logging.WARNING)
   try:
     return main(argv) or 0
   except InputError as error:

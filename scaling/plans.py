@@ -32,17 +32,17 @@ def summarize(planned: study.Study, todo: Sequence[Segment], workdir: str, calib
     left[shape] = left.get(shape, 0) + segment.tokens
   rows = []
   for shape, members in shapes.items():
-    counts = accounting.parameters(shape.model, shape.vocab_size)
     speed = recorded_speed(workdir, (r.run_id for r in members))
     if speed is None and calibrate and shape in left:
       speed = measured_speed(shape, members[0].spec, lanes)
     remaining = left.get(shape, 0)
     rows.append({
         'layers': shape.model.layers, 'width': shape.model.width, 'heads': shape.model.heads,
-        'N': counts.total, 'N_nonembedding': counts.non_embedding, 'B': shape.batch * shape.length,
+        'N': accounting.parameters(shape.model, shape.vocab_size),
+        'N_nonembedding': accounting.non_embedding(shape.model), 'B': shape.batch * shape.length,
         'runs': len(members), 'tokens': sum(r.spec.tokens for r in members),
         'tokens_left': remaining,
-        'flops_left': remaining * accounting.train_flops_per_token(
+        'flops_left': remaining * accounting.counted_flops(
             shape.model, shape.vocab_size, shape.length),
         'tokens_per_second': speed,
         'seconds': remaining / speed if speed else (0.0 if not remaining else None)})

@@ -88,7 +88,7 @@ def choose(shape: Shape, lanes: int | None, accumulation: int = 1, data: int = 1
     raise bad('--data_parallel', data, f'there are {jax.device_count()} devices')
   wanted = lanes or devices
   run = max(r for r in range(1, devices + 1) if wanted % r == 0)
-  flops = wanted * shape.batch * shape.length * accounting.train_flops_per_token(
+  flops = wanted * shape.batch * shape.length * accounting.counted_flops(
       shape.model, shape.vocab_size, shape.length)
   limit = CHUNK_FLOPS.get(jax.devices()[0].platform, 1e14)
   chunk = max(1, min(MAX_CHUNK, int(limit / flops)))

@@ -23,19 +23,41 @@ class Work:
   """How much of a study there is, in counted training FLOPs, and how fast it goes."""
 
   def __init__(self, flops: float, settled: float, runs: int, done: int, peak: float | None):
-    self.flops, self.settled, self.runs, self.done, self.peak = flops, settled, runs, done, peak
-    self.trained = 0.0  # by this process
-    self.tokens = 0
+    self.flops, self.settled, self.runs, self.peak = flops, settled, runs, peak
+    self._done = done
+    self._packs: list[Pack] = []
     self._start = time.monotonic()
+
+  def count(self, pack: Pack) -> None:
+    """Counts what a pack trains from now on."""
+    self._packs.append(pack)
+
+  @property
+  def done(self) -> int:
+    return self._done + sum(len(pack.finished) for pack in self._packs)
+
+  @property
+  def tokens(self) -> int:
+    """Trained by this process."""
+    return sum(pack.tokens for pack in self._packs)
+
+  @property
+  def trained(self) -> float:
+    """Counted FLOPs of those tokens."""
+    return sum(pack.flops for pack in self._packs)
 
   @property
   def rate(self) -> float:
     """FLOP/s of this process since it began, compilation and evaluation included."""
-    return self.trained / max(time.monotonic() - self._start, 1e-9)
+    return self.trained / self._elapsed
 
   @property
   def tokens_per_second(self) -> float:
-    return self.tokens / max(time.monotonic() - self._start, 1e-9)
+    return self.tokens / self._elapsed
+
+  @property
+  def _elapsed(self) -> float:
+    return max(time.monotonic() - self._start, 1e-9)
 
   @property
   def left(self) -> float | None:

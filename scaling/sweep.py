@@ -8,13 +8,14 @@ Running the same command again is always safe and does only what is missing. Exi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from absl import flags
@@ -108,7 +109,6 @@ def run(planned: study.Study, workdir: str, stores: Stores) -> int:
   show = progress.display(work)
   if not todo:
     show.say(f'all {len(wanted)} runs of {planned.name} are settled')
-  broken = False
   try:
     if todo:
       worker.start()
@@ -120,50 +120,63 @@ def run(planned: study.Study, workdir: str, stores: Stores) -> int:
         record=progress.Recorder(show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None))
     while len(queue) and not stop.is_set():
       claimed = queue.take()
-      if claimed is None:
+      if claimed is None:  # Others hold what is left: wait for them, or for their leases to end.
         stop.wait(min(1.0, _LEASE_SECONDS.value / 5))
         continue
-      shape = Shape.of(claimed.spec)
-      try:
-        settings, record = programs.settle(workdir, shape, _PACK.value, _ACCUMULATION.value,
-                                           _DATA_PARALLEL.value)
-        _say_settings(show.say, settings, record, programs.versions())
-        program = programs.build(shape, settings)
-      except BaseException:
-        claimed.lease.release()
-        raise
-      first = [claimed]
-
-      def take(shape: Any = shape, first: list[segments.Claimed] = first):
-        return first.pop() if first else queue.take(lambda spec: Shape.of(spec) == shape)
-
-      pack = loop.Pack(program, options, take)
-      held = [claimed]
-      try:
-        pack.train()
-      except Exception as error:
-        if not _out_of_memory(error):
-          raise
-        broken = True
-        _fail_for_memory(held + [lane.claimed for _, lane in pack.active], show.say, error)
-      work.done += len(pack.finished)
+      with _released_on_error(claimed):
+        program = _program(workdir, Shape.of(claimed.spec), show.say)
+      pack = loop.Pack(program, options, _takes(queue, claimed))
+      work.count(pack)
+      pack.train()
   finally:
     show.close()
     worker.stop()
   if stop.is_set():
     print('stopped by a signal: everything is saved, run the same command again', file=sys.stderr)
     return STOPPED
-  return _summary(planned, workdir, broken)
+  return _summary(planned, workdir)
+
+
+def _takes(queue: segments.Queue, first: segments.Claimed) -> Callable[[], Any]:
+  """Hands out a claimed run, then whatever else of its shape the queue has."""
+  from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
+  shape = Shape.of(first.spec)
+  handed: list[segments.Claimed] = []
+
+  def take() -> segments.Claimed | None:
+    if not handed:
+      handed.append(first)
+      return first
+    return queue.take(lambda spec: Shape.of(spec) == shape)
+
+  return take
+
+
+@contextlib.contextmanager
+def _released_on_error(claimed: segments.Claimed) -> Iterator[None]:
+  try:
+    yield
+  except BaseException:
+    claimed.lease.release()
+    raise
+
+
+def _program(workdir: str, shape: Any, say: Callable[[str], None]) -> Any:
+  """The recorded program of a shape; says where it is not what was asked for."""
+  from scaling import programs  # pylint: disable=import-outside-toplevel
+  settings, record = programs.settle(workdir, shape, _PACK.value, _ACCUMULATION.value,
+                                     _DATA_PARALLEL.value)
+  if _PACK.value is not None and _PACK.value != settings.lanes:
+    say(f'--pack={_PACK.value}: this workdir trains the shape in packs of {settings.lanes}, and '
+        'goes on so, since another program would give other bits')
+  if record.get('versions') != programs.versions():
+    say(f'this workdir began with {record.get("versions")}, this is {programs.versions()}: curves '
+        'may differ beyond rounding from those of before')
+  return programs.build(shape, settings)
 
 
 def _watch(work: Any, show: Any, worker: Worker, pack: Any) -> None:
-  """Keeps the count of what this process has trained, for the display and for `status`."""
-  new = pack.tokens - getattr(pack, 'counted', 0)
-  pack.counted = pack.tokens
-  work.tokens += new
-  shape = pack.program.shape
-  work.trained += new * accounting.train_flops_per_token(
-      shape.model, shape.vocab_size, shape.length)
+  """Tells the display and, through the heartbeat, `status` where the pack stands."""
   worker.note = {'runs': {lane.run.run_id: lane.step for _, lane in pack.active},
                  'tokens_per_second': round(work.tokens_per_second)}
   show.watch(pack)
@@ -206,28 +219,6 @@ class _StopFlag:
     os.write(2, f'{signal.Signals(number).name}: saving and stopping\n'.encode())
 
 
-def _say_settings(say: Any, settings: Any, record: dict[str, Any], now: dict[str, str]) -> None:
-  if _PACK.value is not None and _PACK.value != settings.lanes:
-    say(f'--pack={_PACK.value}: this workdir trains the shape in packs of {settings.lanes}, and '
-        'goes on so, since another program would give other bits')
-  if record.get('versions') != now:
-    say(f'this workdir began with {record.get("versions")}, this is {now}: curves may differ '
-        'beyond rounding from those of before')
-
-
-def _out_of_memory(error: BaseException) -> bool:
-  return isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error)
-
-
-def _fail_for_memory(held: list[segments.Claimed], say: Any, error: BaseException) -> None:
-  for claimed in held:
-    if claimed.lease.held:
-      claimed.run.write_failure(claimed.lease, 'memory', 0, str(error)[:500])
-      claimed.lease.release()
-  say('out of memory: a smaller --pack or a larger --accumulation may fit (in a new workdir, or '
-      'after removing this shape\'s file in programs/)')
-
-
 def _check_tensorboard() -> None:
   try:
     import tensorflow  # noqa: F401  pylint: disable=import-outside-toplevel,unused-import
@@ -236,7 +227,7 @@ def _check_tensorboard() -> None:
                      "pip install -e '.[data]'") from None
 
 
-def _summary(planned: study.Study, workdir: str, broken: bool) -> int:
+def _summary(planned: study.Study, workdir: str) -> int:
   failed = []
   for r in planned.runs:
     found = Run(workdir, r.run_id)
@@ -247,7 +238,7 @@ def _summary(planned: study.Study, workdir: str, broken: bool) -> int:
           f'{failure.get("message")}', file=sys.stderr)
   done = len(planned.runs) - len(failed)
   print(f'{planned.name}: {done} of {len(planned.runs)} runs done in {workdir}')
-  return FAILED if failed or broken else DONE
+  return FAILED if failed else DONE
 
 
 # -- plan
@@ -264,7 +255,7 @@ def plan(planned: study.Study, workdir: str) -> int:
 
 
 def _flops(spec: RunSpec) -> float:
-  return accounting.train_flops_per_token(spec.model, spec.data.vocab_size, spec.data.length)
+  return accounting.counted_flops(spec.model, spec.data.vocab_size, spec.data.length)
 
 
 # -- status

@@ -63,17 +63,17 @@ def curve_line(spec: RunSpec, feed: Feed, step: int, drawn: tuple[int, ...],
                ) -> dict[str, Any]:
   """One evaluation, with every convention of size and compute (docs/formats.md)."""
   model, data = spec.model, spec.data
-  counts = accounting.parameters(model, data.vocab_size)
+  N = accounting.parameters(model, data.vocab_size)
   seen = feed.seen(drawn)
   D = step * data.tokens_per_step
-  C = 6 * counts.total * D
+  C = accounting.flops_6n(N) * D
   return {
       'step': step,
       'lr': float(schedules.learning_rate(spec.optim, spec.steps, step - 1)),
-      'N': counts.total, 'N_nonembedding': counts.non_embedding, 'N_average': counts.total,
-      'N_v': counts.vocabulary, 'V': data.vocab_size,
+      'N': N, 'N_nonembedding': accounting.non_embedding(model), 'N_average': N,
+      'N_v': accounting.vocabulary(model, data.vocab_size), 'V': data.vocab_size,
       'D': D, 'D_total': D, 'C': C, 'C_total': C,
-      'C_counted': accounting.train_flops_per_token(model, data.vocab_size, data.length) * D,
+      'C_counted': accounting.counted_flops(model, data.vocab_size, data.length) * D,
       'H': sum(s['characters'] for s in seen.values()),
       'U': sum(s['unique'] for s in seen.values()),
       'B': data.tokens_per_step,

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from scaling import accounting
 from scaling.data.feed import Feed
 from scaling.data.token_store import TokenStore
 from scaling.leases import LeaseLost, Worker
@@ -91,10 +92,17 @@ class Pack:
     self.finished: list[str] = []
     self.failed: list[str] = []
     self.tokens = 0  # trained by this pack in this process
+    self._flops_per_token = accounting.counted_flops(
+        program.shape.model, program.shape.vocab_size, program.shape.length)
     self.seconds = dict.fromkeys(('compile', 'data', 'train', 'evaluate', 'checkpoint'), 0.0)
     self._pending: list[Turn] = []
     self._saves = 0
     self._saved = time.monotonic()
+
+  @property
+  def flops(self) -> float:
+    """Counted FLOPs of the tokens trained."""
+    return self.tokens * self._flops_per_token
 
   @property
   def active(self) -> list[tuple[int, Lane]]:
@@ -121,6 +129,13 @@ class Pack:
       self._settle()
       self._finish()
       self._save(self.active, keep=2)
+    except Exception as error:
+      if not _out_of_memory(error):
+        raise
+      for i, lane in self.active:
+        self._fail(i, lane, 'memory', lane.first, ' '.join(str(error).split())[:300])
+      self.options.say('out of memory: a smaller --pack or a larger --accumulation may fit, once '
+                       "the shape's file in programs/ is removed")
     finally:
       for i, _ in self.active:
         self._leave(i)
@@ -202,7 +217,9 @@ class Pack:
           assert self.state is not None
           diverged = int(jax.device_get(self.state.diverged)[i])
           if diverged >= 0:
-            self._fail(i, lane, diverged)
+            self._fail(i, lane, 'diverged', diverged, (
+                f'the loss of step {diverged} was not finite, or above {DIVERGED:g} ln V; '
+                f'the peak learning rate is {lane.spec.optim.peak_lr:g}'))
             continue
         for value in loss[:turn.count, i]:
           lane.loss_sum += round(float(value) / evaluate.LOSS_UNIT)
@@ -255,15 +272,13 @@ class Pack:
       self.finished.append(lane.run.run_id)
       self._leave(i)
 
-  def _fail(self, i: int, lane: Lane, step: int) -> None:
-    message = (f'the loss of step {step} was not finite, or above {DIVERGED:g} ln V; '
-               f'the peak learning rate is {lane.spec.optim.peak_lr:g}')
+  def _fail(self, i: int, lane: Lane, reason: str, step: int, message: str) -> None:
     try:
-      lane.run.write_failure(lane.lease, 'diverged', step, message)
+      lane.run.write_failure(lane.lease, reason, step, message)
     except LeaseLost as error:
       self._lose(i, error)
       return
-    self.options.say(f'run {lane.run.run_id}: diverged: {message}')
+    self.options.say(f'run {lane.run.run_id}: {reason}: {message}')
     self.failed.append(lane.run.run_id)
     self._leave(i)
 
@@ -337,6 +352,10 @@ class _Clock:
     lanes = self._pack.active
     for _, lane in lanes:
       lane.seconds[self._name] = lane.seconds.get(self._name, 0.0) + spent / len(lanes)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+  return isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error)
 
 
 def _first_gap(claimed: Claimed) -> int | None:

@@ -88,7 +88,7 @@ def test_a_second_sweep_trains_nothing(undisturbed, markov_store):
   begun = time.monotonic()
   done = sweeps.sweep(undisturbed, markov_store)
   assert 'settled' in done.stdout and time.monotonic() - begun < 20
-  assert sweeps.trained_steps(undisturbed) == before == dict.fromkeys(before, 1200)
+  assert sweeps.trained_steps(undisturbed) == before == dict.fromkeys(before, 10000)
 
 
 def test_two_workers_share_a_study(tmp_path, markov_store, undisturbed):
@@ -98,7 +98,7 @@ def test_two_workers_share_a_study(tmp_path, markov_store, undisturbed):
   assert first.returncode == second.returncode == 0, outputs
   assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
   steps = sweeps.trained_steps(tmp_path)
-  assert steps == dict.fromkeys(steps, 1200) and len(steps) == 4  # none twice, none lost
+  assert steps == dict.fromkeys(steps, 10000) and len(steps) == 4  # none twice, none lost
   reported = [sum(f'run {run}' in out for out, _ in outputs) for run in steps]
   assert reported == [1] * 4
 
