@@ -1,62 +1,71 @@
-"""Parameter counts and training FLOPs, in every convention in use.
+"""Parameter counts and FLOPs of a model, in every convention in use.
 
-With d = width, F = feed-forward size, V = vocabulary and m = 3 (swiglu) or 2 (gelu) feed-forward
-matrices, a layer has 4 d^2 + m d F parameters in matrices and 2 d in norms (and 2 head sizes with
-QK-norm); one more norm d closes the stack. No module has biases.
+Parameters. N total is every parameter once (tied embeddings once); N non-embedding leaves out the
+token embedding and an untied head (Kaplan et al. 2020); the vocabulary's N_v = V * width is one
+embedding matrix, tied or not (Tao et al. 2024).
 
-  N                 all of it, embedding V d and, when untied, head V d included (Hoffmann 2022)
-  N_nonembedding    without the embedding and the head (Kaplan 2020, with norms, which it neglects)
-  N_v               V d: one matrix, tied or not (Tao et al. 2024, arXiv 2407.13623)
-
-FLOPs count a product of [a, b] and [b, c] as 2 a b c, and a training step as three times its
-forward products: one more for the gradient of either factor. `6 N D` is the convention of the
-laws; the layer-by-layer count adds attention (2 * 2 L d a token and layer, or half of it when only
-the causal half is counted) and the head, and leaves out look-ups and norms. XLA's own count is no
-substitute: it counts the body of a loop over layers once.
+FLOPs, one multiplication and one addition being two. The convention 6 N: two a parameter forward,
+four backward (Kaplan et al. 2020 with N non-embedding, Hoffmann et al. 2022 with N total). Counted
+layer by layer: the forward matrix products, times three, the head included, the embedding look-up
+free. Attention's two products are counted over all L keys ('full', what a program without blocks
+computes, and what Chinchilla's appendix F counts), or over the (L + 1) / 2 keys that a query sees
+on average ('half'). Normalisation, softmax, rotary positions and activations are not counted.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from scaling.errors import bad
 from scaling.specs import ModelSpec
 
 
-class Parameters(NamedTuple):
-  """Parameter counts of a model."""
-
-  total: int  # N
-  non_embedding: int  # N_nonembedding
-  vocabulary: int  # N_v
+def parameters(model: ModelSpec, vocab_size: int) -> int:
+  """N: every trained number of the model, counted once."""
+  return non_embedding(model) + vocab_size * model.width * (1 if model.tied_embeddings else 2)
 
 
-def matrix_parameters(model: ModelSpec) -> int:
-  """Parameters of the layers' matrices: 4 d^2 + m d F a layer."""
-  d, matrices = model.width, 3 if model.activation == 'swiglu' else 2
-  return model.layers * (4 * d * d + matrices * d * model.hidden)
+def non_embedding(model: ModelSpec) -> int:
+  """N without the token embedding and without an untied head."""
+  norms = 2 * model.width + (2 * model.head_size if model.qk_norm else 0)
+  layer = 4 * model.width**2 + _feed_forward_matrices(model) * model.width * model.hidden + norms
+  return model.layers * layer + model.width
 
 
-def parameters(model: ModelSpec, vocab_size: int) -> Parameters:
-  """Parameter counts by convention."""
-  norms = model.layers * 2 * (model.width + (model.head_size if model.qk_norm else 0)) + model.width
-  non_embedding = matrix_parameters(model) + norms
-  vocabulary = vocab_size * model.width
-  copies = 1 if model.tied_embeddings else 2
-  return Parameters(non_embedding + copies * vocabulary, non_embedding, vocabulary)
+def vocabulary(model: ModelSpec, vocab_size: int) -> int:
+  """N_v = V * width, the parameters of one embedding matrix."""
+  return vocab_size * model.width
 
 
-def forward_flops_per_token(model: ModelSpec, vocab_size: int, length: int, causal: bool = False
-                            ) -> float:
-  """Matrix-product FLOPs of one token's forward pass in a sequence of `length`, head included.
+def flops_6n(parameters: int) -> int:
+  """Training FLOPs a token by the convention 6 N, for the N given."""
+  return 6 * parameters
 
-  causal=False counts the whole L x L square of attention, as most programs compute it; causal=True
-  the half of it that the mask keeps.
+
+def forward_flops(model: ModelSpec, vocab_size: int, length: int,
+                  attention: str = 'full') -> dict[str, float]:
+  """FLOPs of one forward pass a token, by part, all layers summed.
+
+  qkv and out: 2 * 3 width^2 and 2 width^2 a layer. attention: 2 * 2 width * keys a layer, keys = L
+  or (L + 1) / 2. feed_forward: 2 * 3 width * hidden (swiglu) or 2 * 2 width * hidden (gelu) a
+  layer. head: 2 width V. Raises InputError when `attention` is neither 'full' nor 'half'.
   """
-  attention = model.layers * 4 * length * model.width * (0.5 if causal else 1.0)
-  return 2 * matrix_parameters(model) + attention + 2 * vocab_size * model.width
+  if attention not in ('full', 'half'):
+    raise bad('attention', attention, 'allowed are full, half')
+  keys = length if attention == 'full' else (length + 1) / 2
+  layers, width = model.layers, model.width
+  return {
+      'qkv': layers * 2 * 3 * width**2,
+      'attention': layers * 2 * 2 * width * keys,
+      'out': layers * 2 * width**2,
+      'feed_forward': layers * 2 * _feed_forward_matrices(model) * width * model.hidden,
+      'head': 2 * width * vocab_size,
+  }
 
 
-def train_flops_per_token(model: ModelSpec, vocab_size: int, length: int, causal: bool = False
-                          ) -> float:
-  """Three times the forward products: `C_counted` is this times D."""
-  return 3 * forward_flops_per_token(model, vocab_size, length, causal)
+def counted_flops(model: ModelSpec, vocab_size: int, length: int,
+                  attention: str = 'full') -> float:
+  """Training FLOPs a token counted layer by layer: three times the forward products."""
+  return 3 * sum(forward_flops(model, vocab_size, length, attention).values())
+
+
+def _feed_forward_matrices(model: ModelSpec) -> int:
+  return 3 if model.activation == 'swiglu' else 2
