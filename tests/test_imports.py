@@ -13,12 +13,15 @@ HEAVY = ('tensorflow', 'seqio', 'tensorflow_datasets', 'sentencepiece', 'xmanage
 
 PROGRAM = f'''
 import importlib, json, pkgutil, sys
-names = []
+from absl import flags
+names, own = [], set(flags.FLAGS)
 for package in ('scaling', 'analysis', 'configs'):
   names.append(package)
   for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + '.'):
     importlib.import_module(module.name)
     names.append(module.name)
+    for flag in set(flags.FLAGS) - own:  # Two entry points may each have a --store.
+      delattr(flags.FLAGS, flag)
 loaded = [name for name in {HEAVY!r} if name in sys.modules]
 print(json.dumps([names, loaded]))
 '''

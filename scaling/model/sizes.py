@@ -75,19 +75,19 @@ def shape(target: float, base: ModelSpec = DEFAULT_MODEL) -> ModelSpec:
   """
   if not (isinstance(target, int | float) and 0 < target < math.inf):
     raise bad('config.size', target, 'it must be a positive number of parameters')
-  best, cost = None, math.inf
+  best, count, cost = base, 0, math.inf
   for width in _widths(target):
     model = dataclasses.replace(base, width=width, heads=_heads(width), layers=1)
     layer = accounting.non_embedding(model) - width
-    ideal = math.sqrt(width) / 2
     for layers in {max(1, math.floor(target / layer)), math.ceil(target / layer)}:
       model = dataclasses.replace(model, layers=layers)
-      off = abs(math.log(accounting.non_embedding(model) / target)) + abs(math.log(layers / ideal)) / 4
+      parameters = accounting.non_embedding(model)
+      off = abs(math.log(parameters / target)) + abs(math.log(2 * layers / math.sqrt(width))) / 4
       if off < cost:
-        best, cost = model, off
-  if best is None or not 2 / 3 < accounting.non_embedding(best) / target < 3 / 2:
-    nearest = '' if best is None else f' (the nearest shape has {accounting.non_embedding(best):,})'
-    raise bad('config.size', target, f'no shape has about that many parameters{nearest}')
+        best, count, cost = model, parameters, off
+  if not 2 / 3 < count / target < 3 / 2:
+    raise bad('config.size', target, 'no shape has about that many non-embedding parameters; the '
+              f'nearest has {count:,}')
   return best
 
 
@@ -103,5 +103,7 @@ def _heads(width: int) -> int:
   """Heads of the even size nearest to 8 (width 16) ... 128 (width 4,096), as common models have."""
   wanted = 8 if width < 32 else 16 if width < 128 else 32 if width < 512 else 64
   wanted = wanted if width < 2048 else 128
+  if width % wanted == 0:
+    return width // wanted
   fitting = [h for h in range(1, width // 2 + 1) if width % (2 * h) == 0]
   return min(fitting, key=lambda h: (abs(math.log(width / h / wanted)), h))

@@ -18,7 +18,8 @@ def test_quickstart_is_a_grid_and_a_larger_run():
   shapes = {spec.model for spec in grid}
   assert len(shapes) >= 4 and len({spec.tokens for spec in grid}) >= 3
   assert min(spec.steps for spec in grid) >= 800
-  assert accounting.non_embedding(held[0].model) > max(accounting.non_embedding(spec.model) for spec in grid)
+  assert (accounting.non_embedding(held[0].model)
+          > max(accounting.non_embedding(spec.model) for spec in grid))
   assert held[0].tokens > max(spec.tokens for spec in grid)
   assert built.laws == ('chinchilla',)
 
