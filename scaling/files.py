@@ -121,6 +121,23 @@ def remove_tree(path: PathLike) -> None:
     epath.Path(path).rmtree()
 
 
+def check_room(folder: PathLike, size: int) -> None:
+  """Raises OSError unless a file of `size` bytes can be made in a local folder now.
+
+  For writers whose own way of failing on a full disk is a flood of messages.
+  """
+  if not _local(folder):
+    return
+  probe = f'{os.fspath(folder)}/{TEMPORARY}{uuid.uuid4().hex[:8]}'
+  try:
+    with open(probe, 'xb') as file:
+      os.posix_fallocate(file.fileno(), 0, max(size, 1))
+  except OSError as error:
+    raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
+  finally:
+    _discard(probe)
+
+
 def no_room(error: BaseException) -> bool:
   """Whether an error, or one that caused it, says that the disk is full or the quota used up."""
   seen: BaseException | None = error

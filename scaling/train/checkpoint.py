@@ -56,6 +56,8 @@ def save(workdir: str, name: str, state: Any, positions: Sequence[tuple[str, Pos
   files.remove_tree(path)  # What a killed writer of the same name left.
   files.make_folder(path)
   try:
+    # Orbax and tensorstore log a page of tracebacks from their threads when the disk is full.
+    files.check_room(path, 2**16 + sum(leaf.nbytes for leaf in jax.tree.leaves(state)) * 9 // 8)
     checkpointer().save(os.path.abspath(path / 'state'), _plain(state))
     index = {
         'runs': {run_id: {'lane': lane, **dataclasses.asdict(position)}

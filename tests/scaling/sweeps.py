@@ -13,8 +13,8 @@ from typing import Any
 from tests.conftest import ROOT
 
 # Four runs of one shape, long enough to be caught in the middle, in packs of two lanes.
-STUDY = ('--config=configs/tiny.py', '--config.base.steps=10000',
-         '--config.base.evaluation.points=20', '--pack=2', '--cpu_devices=1',
+STUDY = ('--config=configs/tiny.py', '--config.base.steps=5000',
+         '--config.base.evaluation.points=10', '--pack=2', '--cpu_devices=1',
          '--checkpoint_seconds=0.2')
 
 

@@ -1,0 +1,78 @@
+"""Checkpoints: what goes in comes out, and what was touched is refused."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from scaling.runs import Run
+from scaling.train import checkpoint
+from scaling.train.checkpoint import Damaged, Position
+
+POSITIONS = [('a', Position(7, (3, 4), -(2**70), 5)), ('b', Position(8, (0, 8)))]
+
+
+def _state() -> dict:
+  rng = np.random.default_rng(0)
+  return {'params': {'w.x': rng.normal(size=(2, 3, 4)).astype(np.float32)},
+          'count': np.array([7, 8], np.int32)}
+
+
+@pytest.fixture
+def saved(tmp_path) -> tuple[str, str, pathlib.Path]:
+  folder = checkpoint.save(str(tmp_path), 'worker-1', _state(), POSITIONS, {})
+  return str(tmp_path), folder, tmp_path / folder
+
+
+def test_a_lane_comes_back_bit_for_bit(saved):
+  workdir, folder, _ = saved
+  for lane, (run_id, position) in enumerate(POSITIONS):
+    arrays, at = checkpoint.restore(workdir, folder, run_id)
+    assert at == position  # loss_sum is beyond 64 bits: exact all the same
+    np.testing.assert_array_equal(arrays['params']['w.x'], _state()['params']['w.x'][lane])
+    assert arrays['count'] == _state()['count'][lane]
+
+
+def test_every_file_is_checked(saved):
+  workdir, folder, path = saved
+  for file in sorted(p for p in (path / 'state').rglob('*') if p.is_file()):
+    whole = file.read_bytes()
+    if whole:
+      file.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+      with pytest.raises(Damaged, match='have changed'):
+        checkpoint.restore(workdir, folder, 'a')
+      file.write_bytes(whole[:-1])
+      with pytest.raises(Damaged, match='bytes'):
+        checkpoint.restore(workdir, folder, 'a')
+    file.unlink()
+    with pytest.raises(Damaged, match='missing'):
+      checkpoint.restore(workdir, folder, 'a')
+    file.write_bytes(whole)
+  checkpoint.restore(workdir, folder, 'a')
+
+
+def test_a_folder_without_its_index_or_the_run_is_no_checkpoint(saved):
+  workdir, folder, path = saved
+  with pytest.raises(Damaged, match='does not hold run c'):
+    checkpoint.restore(workdir, folder, 'c')
+  (path / 'index.json').write_text('{"runs"')
+  with pytest.raises(Damaged, match='cannot be read'):
+    checkpoint.restore(workdir, folder, 'a')
+  (path / 'index.json').unlink()
+  with pytest.raises(Damaged, match='index.json is missing'):
+    checkpoint.restore(workdir, folder, 'a')
+
+
+def test_a_checkpoint_lives_while_a_run_lists_it(saved):
+  workdir, folder, path = saved
+  run = pathlib.Path(Run(workdir, 'b').folder)
+  run.mkdir(parents=True)
+  (run / 'checkpoints.json').write_text(f'[{{"step":8,"folder":"{folder}"}}]')
+  checkpoint.drop(workdir, [folder])
+  checkpoint.sweep_orphans(workdir, alive=lambda worker: False)
+  assert path.exists()
+  (run / 'checkpoints.json').write_text('[]')
+  checkpoint.sweep_orphans(workdir, alive=lambda worker: worker == 'worker')
+  assert path.exists()
+  checkpoint.sweep_orphans(workdir, alive=lambda worker: False)
+  assert not path.exists()
