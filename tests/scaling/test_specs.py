@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from scaling import files, specs
 from scaling.errors import InputError
 from scaling.specs import DataSpec, DomainSpec, EvalSpec, ModelSpec, OptimSpec, RunSpec
+from tests.conftest import ROOT
 
 share = st.floats(0, 1, allow_nan=False)
 positive = st.floats(1e-12, 1e6)
@@ -173,3 +175,14 @@ def test_bad_fields(path, value, message):
     specs.from_dict(values)
   assert message in str(caught.value)
   assert '\n' not in str(caught.value)
+
+
+def test_the_documents_list_every_field_and_default():
+  text = (ROOT / 'docs' / 'specs.md').read_text()
+  for kind in (RunSpec, ModelSpec, DataSpec, DomainSpec, OptimSpec, EvalSpec):
+    for field in dataclasses.fields(kind):
+      if dataclasses.is_dataclass(field.default):
+        continue
+      default = {} if field.default is dataclasses.MISSING else field.default
+      row = rf'\| `{field.name}` \| [\w ]+ \| `{re.escape(repr(default))}` \| '
+      assert re.search(row, text), f'{kind.__name__}.{field.name} = {default!r}'
