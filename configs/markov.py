@@ -27,5 +27,4 @@ def get_config(scale: str = 'full') -> ConfigDict:
   config.base.evaluation.windows = windows
   config.ladder.smallest_batch_tokens = float(batch)
   config.axes = grid.product(grid.axis('size', sizes), grid.axis('tokens', tokens))
-  config.max_epochs = 4.0
   return config

@@ -15,6 +15,5 @@ def get_config() -> ConfigDict:
   config.base.optim.warmup_fraction = 0.05
   config.axes = grid.product(grid.axis('size', SIZES), grid.axis('tokens', TOKENS))
   config.held_out = grid.product(grid.axis('size', (4e5,)), grid.axis('tokens', (2_457_600,)))
-  config.max_epochs = 4.0
   config.laws = ('chinchilla',)
   return config
