@@ -45,6 +45,9 @@ lint: install
 bench: install
 	for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program; done
 
+golden: install
+	$(BIN)/python -m tests.configs.golden
+
 constraints:
 	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --no-annotate \
 	  --extra data --extra dev --extra xm setup.cfg -o constraints.txt
