@@ -1,6 +1,7 @@
 """The synthetic corpus, whose entropy rate is known: how close does training come to the truth?
 
-  --config=configs/markov.py          three sizes, long enough to come within some percent
+  --config=configs/markov.py          three sizes, some minutes; the largest ends 1.8 % above the
+                                      entropy rate (2.385 against 2.343 nats), 60k 3.2 % above
   --config=configs/markov.py:tiny     two sizes for seconds: for tests
 """
 
@@ -11,7 +12,7 @@ from scaling.errors import bad
 
 SCALES = {
     # sizes (non-embedding parameters), tokens, batch in tokens, evaluation windows
-    'full': ((6e3, 2e4, 6e4), (2_048_000,), 1024, 256),
+    'full': ((6e3, 6e4, 1.6e5), (4_096_000,), 1024, 256),
     'tiny': ((1e3, 6e3), (20_480,), 512, 16),
 }
 
