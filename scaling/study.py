@@ -22,8 +22,8 @@ from scaling.model import sizes
 from scaling.specs import DataSpec, DomainSpec, RunSpec
 from scaling.supply import Stores, Supply
 
-# What the rules set. An axis over the batch or the learning rate takes its place in the rule of SIZE
-# (that is how to sweep the learning rate at every size); a flag, or any other axis, is an error.
+# What the rules set. An axis over the batch or the learning rate replaces that part of SIZE (so one
+# sweeps the learning rate at every size); a flag, or any other axis, is an error.
 SIZE = ('base.model.layers', 'base.model.width', 'base.model.heads', 'base.data.batch',
         'base.optim.peak_lr')
 TOKENS = 'base.steps'

@@ -7,7 +7,7 @@ import pytest
 from configs import markov, quickstart, tiny
 from scaling import accounting, study
 from scaling.errors import InputError
-from tests.scaling.probe import stores
+from tests.configs.golden import endless as stores
 
 
 def test_quickstart_is_a_grid_and_a_larger_run():

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
@@ -52,6 +52,7 @@ def test_a_bundle_sets_several_fields():
       {'base.data.domains.docs.weight': 0.5, 'base.data.domains.code.weight': 0.5}]
 
 
+@settings(deadline=None)
 @given(grids('a'), grids('b'), grids('c'))
 def test_algebra(a, b, c):
   assert expand(product(a, product(b, c))) == expand(product(product(a, b), c))
@@ -65,6 +66,7 @@ def test_algebra(a, b, c):
       {**point, 'base.z': i} for i, point in enumerate(expand(a))]
 
 
+@settings(deadline=None)
 @given(grids('a'), grids('b'), st.integers(0, 9))
 def test_where_is_a_filter(a, b, bound):
   grid, text = product(a, b), f'base.a + base.b < {bound}'

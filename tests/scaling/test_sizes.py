@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling import accounting
@@ -16,6 +16,7 @@ from scaling.specs import ModelSpec
 targets = st.floats(math.log(1e3), math.log(1e12)).map(math.exp)
 
 
+@settings(deadline=None)
 @given(targets, st.sampled_from(['swiglu', 'gelu']), st.booleans())
 def test_shapes_are_valid_and_near_the_target(target, activation, qk_norm):
   model = sizes.shape(target, ModelSpec(activation=activation, qk_norm=qk_norm))
@@ -25,6 +26,7 @@ def test_shapes_are_valid_and_near_the_target(target, activation, qk_norm):
   assert off < (0.41 if target < 5e4 else 0.2 if target < 1e6 else 0.08)
 
 
+@settings(deadline=None)
 @given(targets)
 def test_depth_follows_width(target):
   model = sizes.shape(target)
@@ -61,6 +63,7 @@ def test_the_rules_have_the_exponents_of_the_paper():
   assert ladder.batch(8 * 108e6, 4096) == 256
 
 
+@settings(deadline=None)
 @given(targets, st.sampled_from([32, 128, 2048]))
 def test_batches_are_few_and_grow(target, length):
   batch = sizes.CPU.batch(target, length)

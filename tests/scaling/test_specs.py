@@ -62,7 +62,7 @@ def _shuffled(value: Any, random: Any) -> Any:
   return dict(items)
 
 
-@settings(max_examples=200)
+@settings(deadline=None)
 @given(runs, st.randoms(use_true_random=False))
 def test_a_spec_survives_its_json(spec, random):
   for values in (specs.canonical(spec), specs.to_dict(spec)):
@@ -73,11 +73,13 @@ def test_a_spec_survives_its_json(spec, random):
     assert files.to_json(specs.canonical(again)) == files.to_json(specs.canonical(spec))
 
 
+@settings(deadline=None)
 @given(runs, runs)
 def test_ids_tell_specs_apart(a, b):
   assert (specs.run_id(a) == specs.run_id(b)) == (a == b)
 
 
+@settings(deadline=None)
 @given(runs)
 def test_an_id_is_16_hexadecimal_digits(spec):
   assert len(specs.run_id(spec)) == 16 and int(specs.run_id(spec), 16) >= 0
@@ -115,6 +117,7 @@ def test_a_changed_meaning_changes_the_id():
   assert specs.canonical(Newer(data=data))['version'] == 2
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**6), st.integers(1, 50))
 def test_evaluations_end_at_the_last_step(steps, points):
   spec = RunSpec(steps=max(steps, points), evaluation=EvalSpec(points=points))

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
@@ -108,6 +108,7 @@ def test_a_flag_may_set_the_ladder():
   assert spec.data.tokens_per_step == 2048
 
 
+@settings(deadline=None)
 @given(st.integers(10_000, 2_000_000), st.sampled_from([1, 4, 16]), st.sampled_from([32, 128]))
 def test_tokens_set_the_steps(tokens, batch, length):
   made = config(tokens=tokens)
