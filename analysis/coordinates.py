@@ -19,12 +19,12 @@ import numpy as np
 from analysis.laws.law import Law
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Coordinates:
   """The map between a law's natural parameters and u, for the references of one data set."""
 
   law: Law
-  log_reference: tuple[tuple[str, float], ...]  # (input or 'loss', ln of its reference)
+  reference: Mapping[str, Any]  # of every input and of 'loss': ln of its reference value
 
   @classmethod
   def of(cls, law: Law, inputs: Mapping[str, np.ndarray], loss: np.ndarray) -> Coordinates:
@@ -32,12 +32,11 @@ class Coordinates:
     for name in law.inputs:
       positive = inputs[name][inputs[name] > 0]
       logs[name] = float(np.mean(np.log(positive))) if positive.size else 0.0
-    return cls(law, tuple(sorted(logs.items())))
+    return cls(law, logs)
 
   def offsets(self, linear: Mapping[str, Any]) -> dict[str, Any]:
     """ln of each parameter's unit, given the natural values of the linear parameters."""
-    logs = dict(self.log_reference)
-    return {p.name: sum((linear[power] if isinstance(power, str) else power) * logs[name]
+    return {p.name: sum((linear[power] if isinstance(power, str) else power) * self.reference[name]
                         for name, power in p.units) for p in self.law.parameters}
 
   def natural(self, u: Any) -> dict[str, Any]:

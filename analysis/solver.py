@@ -79,6 +79,13 @@ def values(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any, 
     return np.asarray(_values(residuals, u, data, lane, weights, delta))
 
 
+def batch(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any, lanes: Any,
+          ) -> np.ndarray:
+  """r [S, M] at u [S, P], a lane's data for each."""
+  with jax.enable_x64(True):
+    return np.asarray(_batch(residuals, u, data, lanes))
+
+
 def derivatives(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any, lane: Any,
                 ) -> tuple[np.ndarray, np.ndarray]:
   """r [M] and its Jacobian [M, P] at u [P]."""
@@ -101,6 +108,11 @@ def _values(residuals, u, data, lane, weights, delta):
   def one(v):
     return jnp.sum(weights * huber(residuals(v, data, lane), delta))
   return jax.lax.map(one, u, batch_size=CHUNK)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _batch(residuals, u, data, lanes):
+  return jax.vmap(lambda v, lane: residuals(v, data, lane))(u, lanes)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,0 +1,93 @@
+"""What a reader of a fit must know before trusting it: the `warnings` of fit.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from analysis import objectives, solver
+from analysis.coordinates import Coordinates
+from analysis.laws.law import Law
+
+FAR = 10.0  # an extrapolation by more than this factor is warned about
+WORST_CONDITION = 1e4  # of the Jacobian with columns of length one
+
+
+def at_bounds(law: Law, coordinates: Coordinates, u: np.ndarray) -> list[str]:
+  """Parameters that ended on a bound."""
+  lower, upper = coordinates.bounds()
+  found = []
+  for i, p in enumerate(law.parameters):
+    for bound, name in ((lower[i], 'lower'), (upper[i], 'upper')):
+      if abs(u[i] - bound) <= 1e-9 * max(1, abs(bound)):
+        units = ' (in units of the data: its term vanishes)' if p.units and name == 'lower' else ''
+        found.append(f'parameter {p.name} is at its {name} bound{units}')
+  return found
+
+
+def identified(law: Law, u: np.ndarray, data: dict, log: bool) -> list[str]:
+  """A warning when two parameters can hardly be told apart by these data."""
+  _, jacobian = solver.derivatives(objectives.residuals(law, log), u, data, {})
+  length = np.linalg.norm(jacobian, axis=0)
+  silent = [n for n, size in zip(law.names, length) if size <= 1e-9 * max(np.max(length), 1e-300)]
+  if silent:
+    return [f'parameter {name} is not identified: the loss does not depend on it here'
+            for name in silent]
+  _, singular, vectors = np.linalg.svd(jacobian / length)
+  condition = singular[0] / max(singular[-1], 1e-300)
+  if condition < WORST_CONDITION and len(data['y']) >= len(u):
+    return []
+  names = [law.names[i] for i in np.argsort(-np.abs(vectors[-1]))[:3]
+           if abs(vectors[-1, i]) > 0.2]
+  return [f'parameters {", ".join(names)} are hardly identified apart (condition {condition:.1e})']
+
+
+def coverage_of(inputs: Mapping[str, np.ndarray]) -> list[str]:
+  """Too few values of an input, or all of them along one line."""
+  found = []
+  for name, values in inputs.items():
+    count = len(np.unique(np.round(values, 12) if name == 'r' else np.round(np.log(values), 6)))
+    if count < 3:
+      found.append(f'only {count} value{"s" * (count > 1)} of {name}: at least three are needed '
+                   'for a power and an offset')
+  return found
+
+
+def duplicates(inputs: Mapping[str, np.ndarray], loss: np.ndarray) -> list[str]:
+  """Rows that say the same twice."""
+  rows = np.stack([*inputs.values(), loss], 1)
+  extra = len(rows) - len(np.unique(rows, axis=0))
+  if not extra:
+    return []
+  return [f'{extra} row{"s are duplicates" if extra > 1 else " is a duplicate"} of another, '
+          'inputs and loss: kept']
+
+
+def far(inputs: Mapping[str, np.ndarray], x: Mapping[str, np.ndarray]) -> list[str]:
+  """Points x beyond the fitted inputs by more than FAR."""
+  found = []
+  for name, values in x.items():
+    fitted = inputs[name]
+    if name == 'r' or np.any(fitted <= 0):
+      continue
+    factor = max(float(np.max(values) / np.max(fitted)), float(np.min(fitted) / np.min(values)))
+    if factor > FAR:
+      found.append(f'{name} is extrapolated by a factor of {factor:.3g} (more than {FAR:.0f})')
+  return found
+
+
+def bracketed(law: Law, params: Mapping[str, float], inputs: Mapping[str, np.ndarray]) -> list[str]:
+  """Whether the compute optimum of the data's own budgets lies among the data."""
+  if law.optimum is None or not {'N', 'D'} <= set(inputs):
+    return []
+  budgets = 6 * inputs['N'] * inputs['D']
+  with np.errstate(all='ignore'):
+    best = law.best(params, budgets)['N']
+  low, high = np.min(inputs['N']), np.max(inputs['N'])
+  inside = np.isfinite(best) & (best >= low) & (best <= high)
+  if np.any(inside):
+    return []
+  where = 'above the largest' if np.nanmedian(best) > high else 'below the smallest'
+  return [f'minimum not bracketed: at every budget of these data the optimal N lies {where} N '
+          'of the data']

@@ -1,0 +1,169 @@
+"""Expressions over a table's columns: `Training FLOP`/(6*`Model Size`), loss < 5 and N > 1e6.
+
+Arithmetic (+ - * / ** and unary -), comparisons (chains too), and, or, not, numbers, 'texts',
+names, and names in backquotes when they hold spaces or slashes. Nothing else: no calls, no
+attributes.
+Python's own parser reads the text, an explicit list of its nodes is evaluated; there is no eval.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from scaling.errors import InputError
+
+LONGEST = 2000  # characters
+
+_BINARY: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.Div: operator.truediv, ast.Pow: operator.pow}
+_COMPARE: dict[type, Callable[[Any, Any], Any]] = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne}
+_ALLOWED = 'allowed are + - * / **, comparisons, and, or, not, numbers, texts and column names'
+
+
+class Expression:
+  """A parsed expression: `names`, and `evaluate(table)` -> an array with a value a row."""
+
+  def __init__(self, text: str) -> None:
+    """Raises InputError, one line, for anything that is not such an expression."""
+    self.text = text
+    self._quoted: dict[str, str] = {}
+    if len(text) > LONGEST:
+      raise InputError(f'expression of {len(text)} characters: the longest allowed is {LONGEST}')
+    if text.count('`') % 2:
+      raise self._error('a backquote is not closed')
+    marked = re.sub(r'`([^`]*)`', self._mark, text).strip()
+    try:
+      with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # Python's opinions on odd literals
+        self._tree = ast.parse(marked, mode='eval').body
+      self.names = tuple(sorted(self._check(self._tree)))
+    except InputError:
+      raise
+    except SyntaxError as error:
+      raise self._error(f'{error.msg}; {_ALLOWED}') from None
+    except (ValueError, RecursionError, MemoryError) as error:
+      raise self._error(f'it cannot be read ({type(error).__name__})') from None
+
+  def evaluate(self, table: Any) -> np.ndarray:
+    """The value in each row of a mapping of columns; a result that is not finite is left for the caller to judge.
+
+    Raises InputError for a column that is missing or does not hold what the operation needs.
+    """
+    try:
+      with np.errstate(all='ignore'):
+        return np.asarray(self._value(self._tree, table))
+    except InputError:
+      raise
+    except (TypeError, ValueError, OverflowError, RecursionError, ZeroDivisionError,
+            np.exceptions.DTypePromotionError) as error:
+      raise self._error(f'{type(error).__name__}: {error}') from None
+
+  def _mark(self, match: re.Match) -> str:
+    mark = f'q{len(self._quoted)}_quoted'
+    while mark in self.text:
+      mark += '_'
+    self._quoted[mark] = match.group(1)
+    return f' {mark} '
+
+  def _error(self, why: str) -> InputError:
+    shown = self.text if len(self.text) <= 120 else self.text[:117] + '...'
+    return InputError(' '.join(f'expression {shown!r}: {why}'.split()))
+
+  def _check(self, node: ast.AST) -> set[str]:
+    """The column names in a tree. Raises InputError for a node that is not allowed."""
+    if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
+      return self._check(node.left) | self._check(node.right)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd | ast.Not):
+      return self._check(node.operand)
+    if isinstance(node, ast.BoolOp):
+      return set().union(*map(self._check, node.values))
+    if isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
+      return set().union(*map(self._check, [node.left, *node.comparators]))
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float, str, bool):
+      if type(node.value) is int and abs(node.value) > 1e300:
+        raise self._error('a number is too large')
+      return set()
+    if isinstance(node, ast.Name):
+      return {self._quoted.get(node.id, node.id)}
+    raise self._error(f'{type(node).__name__} is not allowed; {_ALLOWED}')
+
+  def _value(self, node: ast.AST, table: Any) -> Any:
+    if isinstance(node, ast.BinOp):
+      left, right = self._number(node.left, table), self._number(node.right, table)
+      return _BINARY[type(node.op)](left, right)
+    if isinstance(node, ast.UnaryOp):
+      if isinstance(node.op, ast.Not):
+        return ~self._truth(node.operand, table)
+      value = self._number(node.operand, table)
+      return -value if isinstance(node.op, ast.USub) else value
+    if isinstance(node, ast.BoolOp):
+      join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
+      return join.reduce(np.broadcast_arrays(*(self._truth(v, table) for v in node.values)))
+    if isinstance(node, ast.Compare):
+      values = [self._value(v, table) for v in [node.left, *node.comparators]]
+      found = [np.asarray(self._compare(op, a, b))
+               for op, a, b in zip(node.ops, values, values[1:])]
+      return np.logical_and.reduce(np.broadcast_arrays(*found))
+    if isinstance(node, ast.Constant):
+      return np.asarray(node.value if isinstance(node.value, str | bool)
+                        else float(node.value))  # type: ignore[arg-type]
+    assert isinstance(node, ast.Name)
+    name = self._quoted.get(node.id, node.id)
+    if name not in table:
+      shown = ', '.join(str(c) for c in list(table)[:40])
+      raise InputError(' '.join(f'column {name!r}: there is none; the columns are {shown}'.split()))
+    return _column(np.asarray(table[name]))
+
+  def _number(self, node: ast.AST, table: Any) -> np.ndarray:
+    value = self._value(node, table)
+    if value.dtype.kind in 'bif':
+      return value.astype(np.float64)
+    raise self._error(f'{ast.unparse(node)!r} holds {_sample(value)}, not numbers')
+
+  def _truth(self, node: ast.AST, table: Any) -> np.ndarray:
+    value = self._value(node, table)
+    if value.dtype.kind == 'b':
+      return value
+    raise self._error('and, or and not take comparisons')
+
+  def _compare(self, op: ast.AST, a: np.ndarray, b: np.ndarray) -> Any:
+    texts = [v.dtype.kind not in 'bif' for v in (a, b)]
+    if any(texts):
+      if not all(texts) and not isinstance(op, ast.Eq | ast.NotEq):
+        raise self._error(f'{_sample(a if texts[0] else b)} cannot be ordered with numbers')
+      return _COMPARE[type(op)](a.astype(str), b.astype(str))
+    return _COMPARE[type(op)](a, b)
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+  """Numbers as float64 where every filled cell is one; texts otherwise."""
+  if values.dtype.kind in 'biuf':
+    return values if values.dtype.kind == 'b' else values.astype(np.float64)
+  try:
+    return np.array([np.nan if _empty(v) else float(v) for v in values.ravel()], np.float64)
+  except (TypeError, ValueError):
+    return np.array([str(v) for v in values.ravel()], object)
+
+
+def _empty(value: Any) -> bool:
+  return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
+def _sample(values: np.ndarray) -> str:
+  """A cell that is not a number, for the message."""
+  for value in values.ravel():
+    try:
+      float(value)
+    except (TypeError, ValueError):
+      return repr(value)[:60]
+  return 'texts'

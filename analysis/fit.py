@@ -1,0 +1,348 @@
+"""Fits a law to data: `fit(law, inputs, loss)` gives a `Fit` that predicts, with intervals.
+
+The entry point `python -m analysis.fit` has its flags in analysis/fit_command.py; docs/fit.md
+describes fit.json, the methods and their measured coverage.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from analysis import diagnostics, laws, metrics, objectives, search, uncertainty
+from analysis.coordinates import Coordinates
+from analysis.laws.law import Law, check_inputs, in_range
+from analysis.objectives import Objective
+from analysis.uncertainty import Profile
+from scaling import files
+from scaling.errors import InputError, bad
+
+BOOTSTRAP, PROFILE = 'bootstrap', 'profile likelihood'
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fit:
+  """A fitted law with the rows it was fitted to; saved as fit.json, from which it comes back."""
+
+  law: Law
+  params: dict[str, float]
+  objective: Objective
+  value: float  # of the objective
+  inputs: dict[str, np.ndarray]
+  loss: np.ndarray
+  groups: np.ndarray
+  level: float = 0.9
+  noise_floor: float = 0.0
+  interval_method: str | None = None
+  intervals: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+  samples: np.ndarray | None = None  # bootstrap refits, u [S, P]
+  metrics: dict[str, float | None] = dataclasses.field(default_factory=dict)
+  dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+  warnings: list[str] = dataclasses.field(default_factory=list)
+  extra: dict[str, Any] = dataclasses.field(default_factory=dict)  # columns, data, held_out, ...
+
+  def predict(self, inputs: Mapping[str, Any]) -> np.ndarray:
+    """The law at these inputs (any one shape)."""
+    return self.law.predict(self.params, inputs)
+
+  def interval(self, inputs: Mapping[str, Any], kind: str = 'prediction',
+               ) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high) at `level`: of a new run's loss ('prediction') or of the law ('confidence').
+
+    Raises InputError for a fit that was made without intervals.
+    """
+    if kind not in ('prediction', 'confidence'):
+      raise bad('kind', kind, 'it is prediction or confidence')
+    if self.interval_method is None:
+      raise InputError('this fit has no intervals (it was made with --bootstrap=0, or with no more '
+                       'groups than parameters)')
+    x = check_inputs(self.law, inputs)
+    shape = next(iter(x.values())).shape
+    flat = {name: np.array(v).ravel() for name, v in x.items()}
+    if self.interval_method == PROFILE:
+      ends = self._profile.outputs(flat, kind == 'prediction')
+      low, high = ends.low, ends.high
+    else:
+      low, high = self._from_samples(flat, kind == 'prediction')
+    centre = self.predict(flat)
+    return np.minimum(low, centre).reshape(shape), np.maximum(high, centre).reshape(shape)
+
+  def optimum(self, flops: Any) -> dict[str, np.ndarray]:
+    """N and D of least loss for C = 6 N D FLOPs, with `N_low` ... `D_high` if there are intervals.
+
+    Raises InputError for a law without one or a budget that is not positive.
+    """
+    budget = np.atleast_1d(np.asarray(flops, np.float64))
+    if not np.all(np.isfinite(budget) & (budget > 0)):
+      raise bad('flops', flops, 'it must be positive and finite')
+    best = self.law.best(self.params, budget)
+    if self.interval_method == PROFILE:
+      for name, ends in self._profile.optimum(budget).items():
+        best |= {f'{name}_low': np.minimum(ends.low, best[name]),
+                 f'{name}_high': np.maximum(ends.high, best[name])}
+    elif self.interval_method == BOOTSTRAP:
+      params = self._coordinates.natural(self._spread_samples)
+      found = self.law.best({k: v[:, None] for k, v in params.items()}, budget)
+      for name in ('N', 'D'):
+        low, high = np.nanquantile(found[name], self._tails, axis=0)
+        best |= {f'{name}_low': low, f'{name}_high': high}
+    return best
+
+  def save(self, path: str) -> None:
+    """Writes fit.json. Raises OSError if it cannot."""
+    files.replace(path, files.to_json(_finite(self.to_dict())) + '\n')
+
+  def to_dict(self) -> dict[str, Any]:
+    """fit.json as Python values."""
+    residual = np.log(self.predict(self.inputs)) - np.log(self.loss) if self.objective.log else (
+        self.predict(self.inputs) - self.loss)
+    return {
+        'law': self.law.name, 'formula': self.law.formula, 'source': self.law.source,
+        'params': self.params, 'intervals': self.intervals,
+        'interval_method': self.interval_method, 'level': self.level,
+        'objective': {'name': self.objective.name, 'delta': self.objective.delta,
+                      'value': self.value},
+        'metrics': self.metrics, 'n_points': len(self.loss), 'n_dropped': self.dropped,
+        'n_groups': len(np.unique(self.groups)), 'noise_floor': self.noise_floor,
+        'residual_std': float(np.std(residual)), 'warnings': self.warnings, **self.extra,
+        'points': {**{k: v.tolist() for k, v in self.inputs.items()},
+                   'loss': self.loss.tolist(), 'group': [str(g) for g in self.groups]},
+        'samples': None if self.samples is None else [[float(f'{x:.7g}') for x in row]
+                                                      for row in self.samples]}
+
+  @classmethod
+  def load(cls, path: str) -> Fit:
+    """A saved fit. Raises InputError for a file that is missing or is not a fit."""
+    try:
+      values = files.read_json(path)
+    except OSError as error:
+      raise InputError(f'{path}: {error.strerror or error}') from None
+    except (ValueError, RecursionError):
+      raise InputError(f'{path}: not a fit.json (it is not JSON)') from None
+    known = {'formula', 'source', 'law', 'params', 'intervals', 'interval_method', 'level',
+             'objective', 'metrics', 'n_points', 'n_dropped', 'n_groups', 'noise_floor',
+             'residual_std', 'warnings', 'points', 'samples'}
+    try:
+      law = laws.get(values['law'])
+      points = {k: np.array(v, np.float64) for k, v in values['points'].items() if k != 'group'}
+      samples = values['samples']
+      return cls(
+          law=law, params={name: float(values['params'][name]) for name in law.names},
+          objective=Objective(values['objective']['name'], values['objective']['delta']),
+          value=float(values['objective']['value']),
+          inputs={name: points[name] for name in law.inputs}, loss=points['loss'],
+          groups=np.array(values['points']['group']), level=float(values['level']),
+          noise_floor=float(values['noise_floor']), interval_method=values['interval_method'],
+          intervals=dict(values['intervals']), metrics=dict(values['metrics']),
+          samples=None if samples is None else np.array(samples, np.float64),
+          dropped=dict(values['n_dropped']), warnings=list(values['warnings']),
+          extra={k: v for k, v in values.items() if k not in known})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+      if isinstance(error, InputError):
+        raise
+      raise InputError(f'{path}: not a fit.json ({type(error).__name__}: {error})') from None
+
+  @property
+  def _tails(self) -> list[float]:
+    return [(1 - self.level) / 2, (1 + self.level) / 2]
+
+  @functools.cached_property
+  def _coordinates(self) -> Coordinates:
+    return Coordinates.of(self.law, self.inputs, self.loss)
+
+  @functools.cached_property
+  def _data(self) -> dict[str, Any]:
+    return objectives.problem(self.law, self._coordinates, self.objective.log, self.inputs,
+                              self.loss)
+
+  @functools.cached_property
+  def _centre(self) -> np.ndarray:
+    lower, upper = self._coordinates.bounds()
+    return np.clip(self._coordinates.internal(self.params), lower, upper)
+
+  @functools.cached_property
+  def _profile(self) -> Profile:
+    return Profile.of(self.law, self._coordinates, self.objective.log, self._data, self._centre,
+                      len(np.unique(self.groups)), self.level, self.noise_floor)
+
+  @functools.cached_property
+  def _spread_samples(self) -> np.ndarray:
+    assert self.samples is not None
+    lower, upper = self._coordinates.bounds()
+    return np.clip(uncertainty.spread(self.samples, self._centre, len(np.unique(self.groups)),
+                                      self.level), lower, upper)
+
+  def _from_samples(self, x: dict[str, np.ndarray], new: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles over refits, each with the residual of some row added for a new run."""
+    params = self._coordinates.natural(self._spread_samples)
+    found = self.law.predict({k: v[:, None] for k, v in params.items()},
+                             {k: v[None] for k, v in x.items()})
+    if new:
+      log = self.objective.log
+      residual = (np.log(self.loss / self.predict(self.inputs)) if log
+                  else self.loss - self.predict(self.inputs))
+      # Every refit meets residuals at evenly spread ranks, in an order of its own.
+      count, groups = len(found), len(np.unique(self.groups))
+      ranks = (np.random.default_rng(0).permutation(8 * count) + 0.5) / (8 * count)
+      noise = np.quantile(residual, ranks).reshape(count, 8, 1)
+      noise = noise * np.sqrt(groups / max(groups - len(self.params), 1))
+      if self.noise_floor > np.std(residual):
+        noise = self.noise_floor * stats.norm.ppf(ranks).reshape(count, 8, 1)
+      found = found[:, None] * np.exp(noise) if log else found[:, None] + noise
+      found = found.reshape(8 * count, -1)
+    low, high = np.quantile(found, self._tails, axis=0)
+    return low, high
+
+
+def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str = 'huber_log',
+        huber_delta: float = 1e-3, bootstrap: int = 200, level: float = 0.9, groups: Any = None,
+        noise_floor: float = 0.0, starts: Mapping[str, Sequence[float]] | None = None,
+        seed: int = 0, extra: Mapping[str, Any] | None = None) -> Fit:
+  """Fits `law` to loss [n] at inputs {name: [n]}, in float64.
+
+  objective, huber_delta: see analysis/objectives.py. bootstrap: refits for the intervals; 0 means
+  no intervals. level: of all intervals. groups [n]: what was drawn independently, e.g. run ids
+  (default: every row). noise_floor: the least standard deviation of a residual that intervals
+  assume. starts: a starting grid in natural units, logarithms for parameters on a log scale
+  (default: the law's own, relative to the data). Rows with a value that the law or the objective
+  cannot take are dropped and counted in `dropped`.
+
+  Raises InputError for a missing input, arrays of different lengths, fewer usable rows than
+  parameters, or an option out of range.
+  """
+  chosen = Objective.of(objective, huber_delta)
+  _check_options(bootstrap, level, noise_floor)
+  x, y, group, dropped = _usable(law, inputs, loss, groups, chosen.log)
+  size = len(law.parameters)
+  if len(y) < size:
+    lost = f' ({sum(dropped.values())} rows were dropped: {_said(dropped)})' if dropped else ''
+    raise InputError(f'{law.name} has {size} parameters but there are {len(y)} points{lost}')
+  coordinates = Coordinates.of(law, x, y)
+  data = objectives.problem(law, coordinates, chosen.log, x, y)
+  grid = coordinates.starts() if starts is None else coordinates.natural_starts(starts)
+  found = search.search(law, coordinates, chosen, data, grid, seed)
+  params = {name: float(v) for name, v in coordinates.natural(found.u).items()}
+  predicted = law.predict(params, x)
+  residual = np.log(predicted) - np.log(y) if chosen.log else predicted - y
+  warnings = _warnings(law, coordinates, found, data, chosen, params, x, y)
+  bare = Fit(law=law, params=params, objective=chosen, value=chosen.value(residual), inputs=x,
+             loss=y, groups=group, level=level, noise_floor=noise_floor,
+             metrics=metrics.all_of(y, predicted), dropped=dropped, warnings=warnings,
+             extra=dict(extra or {}))
+  if not bootstrap:
+    return bare
+  return _with_intervals(bare, found.u, bootstrap, seed)
+
+
+def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
+  names, size = bare.law.names, u.size
+  groups = len(np.unique(bare.groups))
+  if groups <= size:
+    return dataclasses.replace(bare, warnings=bare.warnings + [
+        f'no intervals: {groups} groups for {size} parameters leave nothing to judge the noise by'])
+  if groups >= 3 * size:
+    samples = uncertainty.bootstrap(bare.law, bare._coordinates, bare.objective, bare._data,
+                                    bare.groups, u, bootstrap, seed)
+    done = dataclasses.replace(bare, samples=samples, interval_method=BOOTSTRAP)
+    params = done._coordinates.natural(done._spread_samples)
+    quantiles = {n: np.quantile(params[n], done._tails) for n in names}
+    return dataclasses.replace(done, intervals={n: [float(a), float(b)]
+                                                for n, (a, b) in quantiles.items()})
+  done = dataclasses.replace(bare, interval_method=PROFILE)
+  ends = done._profile.parameters()
+  warnings = [f'intervals from the profile likelihood: {groups} groups are fewer than three times '
+              f'the {size} parameters, too few to resample']
+  intervals = {}
+  for i, name in enumerate(names):
+    value = bare.params[name]
+    intervals[name] = [min(float(ends.low[i]), value), max(float(ends.high[i]), value)]
+    sides = [s for s, flat in (('below', ends.flat_low[i]), ('above', ends.flat_high[i])) if flat]
+    if sides:
+      warnings.append(f'parameter {name} is not identified: its profile is flat '
+                      f'{" and ".join(sides)}')
+  return dataclasses.replace(done, intervals=intervals, warnings=bare.warnings + warnings)
+
+
+def _warnings(law: Law, coordinates: Coordinates, found: search.Found, data: dict[str, Any],
+              objective: Objective, params: dict[str, float], x: dict[str, np.ndarray],
+              y: np.ndarray) -> list[str]:
+  warnings = diagnostics.at_bounds(law, coordinates, found.u)
+  warnings += diagnostics.identified(law, found.u, data, objective.log)
+  warnings += diagnostics.coverage_of(x) + diagnostics.duplicates(x, y)
+  warnings += diagnostics.bracketed(law, params, x)
+  if not found.converged:
+    warnings.append('the optimiser did not converge')
+  for u, above in found.others[:3]:
+    values = ', '.join(f'{k} {float(v):.5g}' for k, v in coordinates.natural(u).items())
+    warnings.append(f'another minimum is only {100 * above:.2g} % higher: {values}')
+  return warnings
+
+
+def _usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, log: bool,
+            ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, dict[str, int]]:
+  """Inputs, loss and groups of the rows a fit can use, and how many others there are, and why."""
+  try:
+    y = np.asarray(loss, np.float64)
+    x = {name: np.asarray(inputs[name], np.float64) for name in law.inputs}
+  except KeyError as error:
+    raise InputError(f'{law.name}: input {error.args[0]} is missing; it needs '
+                     f'{", ".join(law.inputs)} and loss') from None
+  except (TypeError, ValueError):
+    raise InputError(f'{law.name}: inputs and loss must be numbers') from None
+  group = np.arange(y.size) if groups is None else np.asarray(groups)
+  for name, values in [*x.items(), ('groups', group)]:
+    if values.shape != y.shape or y.ndim != 1:
+      raise InputError(f'{law.name}: {name} has shape {values.shape}, loss {y.shape}; they must be '
+                       'rows of one length')
+  keep = np.ones(y.shape, bool)
+  dropped: dict[str, int] = {}
+
+  def drop(wrong: np.ndarray, reason: str) -> None:
+    nonlocal keep
+    count = int(np.sum(wrong & keep))
+    if count:
+      dropped[reason] = count
+      keep = keep & ~wrong
+
+  for name, values in [*x.items(), ('loss', y)]:
+    drop(np.isnan(values), f'{name} missing')
+    drop(np.isinf(values), f'{name} infinite')
+  for name, values in x.items():
+    drop(~in_range(name, values), f'{name} outside [0, 1]' if name == 'r' else
+         f'{name} not positive')
+  if log:
+    drop(y <= 0, 'loss not positive')
+  return {k: v[keep] for k, v in x.items()}, y[keep], group[keep], dropped
+
+
+def _check_options(bootstrap: int, level: float, noise_floor: float) -> None:
+  if bootstrap < 0 or bootstrap > 100_000 or 0 < bootstrap < 20:
+    raise bad('bootstrap', bootstrap, 'it must be 0 (no intervals) or in [20, 100000]')
+  if not 0 < level < 1:
+    raise bad('level', level, 'it must lie between 0 and 1')
+  if not (math.isfinite(noise_floor) and noise_floor >= 0):
+    raise bad('noise_floor', noise_floor, 'it must be >= 0')
+
+
+def _said(dropped: Mapping[str, int]) -> str:
+  return ', '.join(f'{reason}: {count}' for reason, count in dropped.items())
+
+
+def _finite(value: Any) -> Any:
+  """JSON has no infinities: they become null."""
+  if isinstance(value, dict):
+    return {k: _finite(v) for k, v in value.items()}
+  if isinstance(value, list):
+    return [_finite(v) for v in value]
+  return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == '__main__':
+  from analysis import fit_command
+  fit_command.start()

@@ -1,0 +1,145 @@
+"""The command `python -m analysis.fit`: flags, the held-out runs, and the table it prints.
+
+  python -m analysis.fit --law=chinchilla --logs=DIR --out=fit.json
+  python -m analysis.fit --law=chinchilla --data=runs.csv --columns=N=params,D=tokens,loss=val_loss
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import os
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from analysis import diagnostics, fit, laws, metrics, points
+from analysis.points import Points
+from scaling import cli
+from scaling.errors import InputError
+
+FLAGS = flags.FLAGS
+
+
+def start() -> None:
+  """Defines the flags and runs the command."""
+  flags.DEFINE_string('law', 'chinchilla', f'The law: {", ".join(laws.names())}.')
+  flags.DEFINE_string('logs', None, 'A workdir of scaling.sweep.')
+  flags.DEFINE_string('study', None, 'Only the runs of this study of the workdir.')
+  flags.DEFINE_string('domain', None, 'Whose loss, when the workdir has several.')
+  flags.DEFINE_string('rows', 'final', 'Rows of a workdir: final (the last of each run) or all.')
+  flags.DEFINE_string('data', None, 'A CSV or JSON-lines file, instead of a workdir.')
+  flags.DEFINE_string('columns', '', 'input=expression,... over the columns of --data.')
+  flags.DEFINE_string('where', '', "A condition on the rows, such as 'loss < 5 and N > 1e6'.")
+  flags.DEFINE_string('group', '', 'The column that says which rows belong together.')
+  flags.DEFINE_string('objective', 'huber_log', 'huber_log, lad_log, mse_log, huber or mse.')
+  flags.DEFINE_float('huber_delta', 1e-3, 'Where the Huber loss turns linear.')
+  flags.DEFINE_integer('bootstrap', 200, 'Refits for the intervals; 0: no intervals.')
+  flags.DEFINE_float('level', 0.9, 'Of the intervals.')
+  flags.DEFINE_string('out', None, 'Where to write fit.json.')
+  cli.run(main)
+
+
+def main(argv: list[str]) -> None:
+  del argv
+  law = laws.get(FLAGS.law)
+  if (FLAGS.logs is None) == (FLAGS.data is None):
+    raise InputError('give either --logs=WORKDIR or --data=FILE')
+  if FLAGS.out and not os.path.isdir(os.path.dirname(FLAGS.out) or '.'):
+    raise InputError(f'--out: {FLAGS.out!r}: there is no such folder')
+  if FLAGS.data is not None:
+    data = points.of_table(law, FLAGS.data, FLAGS.columns, FLAGS.where, FLAGS.group)
+  else:
+    if FLAGS.columns:
+      raise InputError('--columns goes with --data; a workdir has the columns it needs')
+    data = points.of_logs(law, FLAGS.logs, FLAGS.study, FLAGS.domain, FLAGS.rows, FLAGS.where,
+                          FLAGS.group)
+  found = fit.fit(law, data.inputs, data.loss, objective=FLAGS.objective,
+                  huber_delta=FLAGS.huber_delta, bootstrap=FLAGS.bootstrap, level=FLAGS.level,
+                  groups=data.groups, noise_floor=data.noise,
+                  extra={'columns': data.columns, 'data': data.data, 'command': command(),
+                         'code_version': code_version()})
+  found = dataclasses.replace(found, warnings=[*found.warnings, *data.notes])
+  if data.held_out is not None:
+    found = with_held_out(found, data.held_out)
+  print(text(found))
+  if FLAGS.out:
+    found.save(FLAGS.out)
+    print(f'\nwritten to {FLAGS.out}')
+
+
+def with_held_out(found: fit.Fit, held: Points) -> fit.Fit:
+  """The fit with its predictions of runs that it has not seen, under `held_out`."""
+  usable = np.isfinite(held.loss)
+  x = {name: v[usable] for name, v in held.inputs.items()}
+  loss = held.loss[usable]
+  if not len(loss):
+    return found
+  predicted = found.predict(x)
+  rows: list[dict[str, Any]] = [
+      {**{k: float(v[i]) for k, v in x.items()}, 'run': str(held.groups[usable][i]),
+       'actual': float(loss[i]), 'predicted': float(predicted[i]),
+       'relative_error': float(predicted[i] / loss[i] - 1)} for i in range(len(loss))]
+  if found.interval_method is not None:
+    low, high = found.interval(x)
+    for i, row in enumerate(rows):
+      row |= {'interval': [float(low[i]), float(high[i])],
+              'inside': bool(low[i] <= loss[i] <= high[i])}
+  extra = found.extra | {'held_out': rows, 'held_out_metrics': metrics.all_of(loss, predicted)}
+  return dataclasses.replace(found, extra=extra, warnings=[
+      *found.warnings, *(f'held-out runs: {w}' for w in diagnostics.far(found.inputs, x))])
+
+
+def text(found: fit.Fit) -> str:
+  """A fit as a short readable table."""
+  percent = f'{100 * found.level:g} %'
+  lines = [f'{found.law.name}: {found.law.formula}',
+           f'{len(found.loss)} points in {len(np.unique(found.groups))} groups'
+           + ''.join(f', {count} dropped ({why})' for why, count in found.dropped.items()), '']
+  lines.append(f'{"":10}{"value":>12}   ' + (f'{percent} interval' if found.intervals else ''))
+  for name, value in found.params.items():
+    ends = found.intervals.get(name)
+    lines.append(f'{name:10}{value:12.5g}   ' + (f'[{ends[0]:.5g}, {ends[1]:.5g}]' if ends else ''))
+  if found.interval_method:
+    lines.append(f'intervals: {found.interval_method}')
+  shown = found.metrics
+  lines += ['', f'{found.objective.name} = {found.value:.9g}   ' + '   '.join(
+      f'{name} {shown[name]:.5g}' for name in shown if shown[name] is not None)]
+  held = found.extra.get('held_out') or []
+  if held:
+    lines += ['', f'held out{"":12}actual  predicted   error   {percent} prediction interval']
+    for row in held:
+      place = ' '.join(f'{k}={row[k]:.3g}' for k in found.law.inputs)
+      ends = row.get('interval')
+      lines.append(f'{place:18}{row["actual"]:8.4f} {row["predicted"]:10.4f} '
+                   f'{100 * row["relative_error"]:+6.2f}%  ' + (
+                       f'[{ends[0]:.4f}, {ends[1]:.4f}] {"inside" if row["inside"] else "OUTSIDE"}'
+                       if ends else ''))
+  lines += [f'warning: {w}' for w in found.warnings]
+  return '\n'.join(lines)
+
+
+def command() -> str:
+  """What was typed, as one line that can be typed again."""
+  return shlex.join(['python', '-m', 'analysis.fit', *sys.argv[1:]])
+
+
+@functools.cache
+def code_version() -> str:
+  """The package's version and, in a checkout, its commit."""
+  try:
+    version = importlib.metadata.version('scaling-laws')
+  except importlib.metadata.PackageNotFoundError:
+    version = 'unknown'
+  try:
+    commit = subprocess.run(['git', 'rev-parse', '--short=12', 'HEAD'], capture_output=True,
+                            text=True, timeout=5, check=True,
+                            cwd=os.path.dirname(os.path.abspath(__file__))).stdout.strip()
+  except (OSError, subprocess.SubprocessError):
+    return version
+  return f'{version}+{commit}'

@@ -1,0 +1,136 @@
+"""The rows a fit is made from: of a workdir, or of a user's table."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import logs, tables
+from analysis.laws.law import Law
+from scaling.errors import InputError, bad
+
+DEFAULT_COLUMNS = {'loss': 'loss'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Points:
+  """Inputs, loss and groups of the rows to fit and of those held out, and where they come from."""
+
+  inputs: dict[str, np.ndarray]
+  loss: np.ndarray
+  groups: np.ndarray
+  columns: dict[str, str]  # input -> expression
+  data: dict[str, Any]  # source, sha256, ...
+  noise: float = 0.0  # a floor for the standard deviation of ln loss, known apart from the fit
+  held_out: Points | None = None
+  notes: tuple[str, ...] = ()
+
+
+def of_table(law: Law, path: str, columns: str, where: str, group: str) -> Points:
+  """The points of --data, --columns, --where and --group. InputError for what does not fit."""
+  table = tables.select(tables.read(path), where)
+  expressions = tables.columns(columns)
+  needed = (*law.inputs, 'loss')
+  unknown = sorted(set(expressions) - set(needed))
+  if unknown:
+    raise bad('--columns', unknown[0], f'{law.name} takes {", ".join(needed)}')
+  for name in needed:
+    if name in expressions:
+      continue
+    if name not in table:
+      known = ', '.join(map(str, table.columns[:30]))
+      raise InputError(f'{path}: {law.name} needs {name}, and there is no such column; write '
+                       f'--columns={name}=EXPRESSION over {known}')
+    expressions |= tables.columns(f'{name}=`{name}`')
+  values = tables.values(table, {name: expressions[name] for name in needed})
+  return Points(
+      inputs={name: values[name] for name in law.inputs}, loss=values['loss'],
+      groups=_groups(table, group), columns={n: expressions[n].text.strip() for n in needed},
+      data={'source': path, 'sha256': tables.sha256(path), 'where': where or None})
+
+
+def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows: str, where: str,
+            group: str) -> Points:
+  """The points of --logs: final rows of done runs, or all rows; held-out runs apart.
+
+  Raises InputError when several domains have losses and none is chosen, or nothing is done yet.
+  """
+  if rows not in ('final', 'all'):
+    raise bad('--rows', rows, 'it is final or all')
+  table = logs.load(workdir, study)
+  skipped = table.attrs['skipped']
+  domain = _domain(table, domain, workdir)
+  wanted = dict(law.columns)
+  columns = {name: wanted.get(name, f'r/{domain}' if name == 'r' else name)
+             for name in law.inputs} | {'loss': f'loss/{domain}'}
+  states = table.drop_duplicates('run_id')['state'].value_counts().to_dict()
+  notes = [f'{count} {what} skipped' for what, count in skipped.items()]
+  if states.get('failed') or states.get('running'):
+    unfinished = {k: v for k, v in states.items() if k != 'done'}
+    notes.append('runs that are not done are left out: '
+                 + ', '.join(f'{v} {k}' for k, v in unfinished.items()))
+  table = table[table['state'] == 'done']
+  if rows == 'final':
+    table = table[table['final'].astype(bool)]
+  if not len(table):
+    raise InputError(f'{workdir}: no finished run of {study or "any study"} to fit')
+  table = tables.select(table, where)
+  held = table['held_out'].astype(bool)
+  if not np.any(~held):
+    raise InputError(f'{workdir}: every finished run is held out; there is nothing to fit')
+  data = {'source': workdir, 'sha256': logs.fingerprint(table), 'study': study, 'domain': domain,
+          'rows': rows, 'where': where or None}
+  expressions = {k: tables.columns(f'{k}=`{v}`')[k] for k, v in columns.items()}
+
+  def part(chosen: pd.DataFrame, **more: Any) -> Points:
+    values = tables.values(chosen, expressions)
+    return Points(inputs={name: values[name] for name in law.inputs}, loss=values['loss'],
+                  groups=_groups(chosen, group or 'lineage'), columns=columns, data=data, **more)
+
+  final = part(table[held]) if held.any() else None
+  return part(table[~held], noise=_noise(table[~held], columns, domain, rows), held_out=final,
+              notes=tuple(notes))
+
+
+def _domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:
+  known = logs.domains(table)
+  if domain is not None:
+    if domain not in known:
+      raise bad('--domain', domain, f'{workdir} has losses of {", ".join(known) or "none"}')
+    return domain
+  if not known:
+    raise InputError(f'{workdir}: no run has an evaluation yet')
+  if len(known) > 1:
+    raise InputError(f'--domain: {workdir} has losses of several domains; choose one of '
+                     f'{", ".join(known)}')
+  return known[0]
+
+
+def _noise(table: pd.DataFrame, columns: dict[str, str], domain: str, rows: str) -> float:
+  """The standard deviation of ln loss between runs that differ in nothing but their seed.
+
+  0 when there are fewer than three such pairs: then only the residuals can tell.
+  """
+  if rows != 'final':
+    return 0.0
+  cell = [c for c in dict.fromkeys(columns.values()) if c != columns['loss'] and c in table]
+  cell += [str(c) for c in table if str(c).startswith('point/') and 'seed' not in str(c)]
+  losses = table[columns['loss']].astype(float)
+  loss = pd.Series(np.log(losses.where(losses > 0)), index=table.index)
+  spread = loss.groupby([table[c].astype(str) for c in [*cell, 'peak_lr']])
+  freedom = int((spread.count() - 1).clip(lower=0).sum())
+  if freedom < 3:
+    return 0.0
+  squares = float((spread.var().fillna(0) * (spread.count() - 1)).sum())
+  return float(np.sqrt(squares / freedom))
+
+
+def _groups(table: pd.DataFrame, group: str) -> np.ndarray:
+  if not group:
+    return np.arange(len(table))
+  if group not in table:
+    raise bad('--group', group, f'the columns are {", ".join(map(str, table.columns[:40]))}')
+  return table[group].astype(str).to_numpy()

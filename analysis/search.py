@@ -1,0 +1,85 @@
+"""The best parameters of a law for a data set: many starts, dropped early, finished exactly.
+
+1. Every start takes a few reweighted least-squares steps; the 64 lowest go on.
+2. Newton steps to convergence, through the objective's thresholds (LAD is a limit of them).
+3. The best is restarted from around itself until nothing lower is found.
+What the other starts ended in is reported: a minimum nearly as low is worth knowing about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from analysis import objectives, solver
+from analysis.coordinates import Coordinates
+from analysis.laws.law import Law
+from analysis.objectives import Objective
+from scaling.errors import InputError
+
+FIRST_STEPS, LAST_STEPS = 8, 300
+KEPT = solver.CHUNK
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """The optimum u [P], whether it converged, and other minima as (u, objective over the best's)."""
+
+  u: np.ndarray
+  converged: bool
+  others: tuple[tuple[np.ndarray, float], ...]
+
+
+def search(law: Law, coordinates: Coordinates, objective: Objective, data: dict[str, Any],
+           starts: np.ndarray, seed: int = 0) -> Found:
+  """Minimises the objective. Raises InputError if no start gives a finite value."""
+  r = objectives.residuals(law, objective.log)
+  lower, upper = coordinates.bounds()
+  rows = len(data['y'])
+  weights = np.ones((1, rows))
+
+  def solve(u: np.ndarray, delta: float, steps: int, curvature: str) -> solver.Solution:
+    return solver.minimise(r, u, data, {}, weights, np.full(rows, delta), lower, upper,
+                           steps=steps, curvature=curvature)
+
+  first = solve(np.clip(starts, lower, upper), objective.deltas[0], FIRST_STEPS, 'gauss')
+  alive = np.flatnonzero(np.isfinite(first.f))
+  if not len(alive):
+    raise InputError(f'{law.name}: the law is not finite on these data from any start')
+  u = first.u[alive[np.argsort(first.f[alive])[:KEPT]]]
+  for delta in objective.deltas:
+    ends = solve(u, delta, LAST_STEPS, 'newton')
+    u = ends.u
+  best = int(np.argmin(ends.f))
+  u, f, converged = ends.u[best], ends.f[best], bool(ends.converged[best])
+  random = np.random.default_rng(seed)
+  for _ in range(5):
+    around = u + random.normal(scale=np.repeat([0.03, 0.3], KEPT // 2)[:, None],
+                               size=(KEPT, len(u)))
+    around[0] = u
+    again = around
+    for delta in objective.deltas[-3:]:
+      tried = solve(again, delta, LAST_STEPS, 'newton')
+      again = tried.u
+    best = int(np.argmin(tried.f))
+    improved = tried.f[best] < f * (1 - 1e-10)
+    if tried.f[best] <= f:
+      u, f, converged = tried.u[best], tried.f[best], bool(tried.converged[best])
+    if not improved:
+      break
+  return Found(u, converged, _others(ends, u, f))
+
+
+def _others(ends: solver.Solution, u: np.ndarray, f: float) -> tuple[tuple[np.ndarray, float], ...]:
+  """Distinct minima within 2 % of the best objective."""
+  found: list[tuple[np.ndarray, float]] = []
+  for i in np.argsort(ends.f):
+    ratio = float(ends.f[i] / f) if f > 0 else np.inf
+    if not ends.converged[i] or ratio > 1.02:
+      continue
+    if ratio > 1 + 1e-6 and all(np.max(np.abs(ends.u[i] - v)) > 0.02
+                                for v in [u, *(w for w, _ in found)]):
+      found.append((ends.u[i], ratio - 1))
+  return tuple(found)
