@@ -16,7 +16,7 @@ import os
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -151,11 +151,13 @@ class _Writer:
     self.totals = {s: {'documents': 0, 'tokens': 0, 'characters': 0, 'bytes': 0}
                    for s in token_store.SPLITS}
     self._stack = contextlib.ExitStack()
+    self._files: dict[str, BinaryIO] = {}
 
   def __enter__(self) -> _Writer:
-    self._files = {
-        name: self._stack.enter_context(open(os.path.join(self.folder, name), 'wb'))
-        for split in token_store.SPLITS for name in (f'{split}.bin', f'{split}.documents')}
+    for split in token_store.SPLITS:
+      for name in (f'{split}.bin', f'{split}.documents'):
+        file = open(os.path.join(self.folder, name), 'wb')
+        self._files[name] = self._stack.enter_context(file)
     return self
 
   def __exit__(self, *error: object) -> None:

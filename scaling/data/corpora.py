@@ -130,7 +130,7 @@ def split_of(text: str, share: float) -> str:
 
 
 def split_of_digest(key: bytes, share: float) -> str:
-  """The split of a document's SHA-256. Its first bytes order the documents, the next decide this."""
+  """The split of a document's SHA-256; its first bytes order the documents, the next decide."""
   return 'valid' if int.from_bytes(key[8:16], 'big') < share * 2.0**64 else 'train'
 
 

@@ -32,7 +32,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 # Licences are few: a larger share keeps 256 windows of 128 tokens in `valid`.
 VALID_SHARE = {'licences': 0.2}
 
-# Tests repeat one another, and hold little prose; generated protocol code is a third of the headers.
+# Left out: tests (they repeat one another and hold little prose) and generated protocol code.
 _TESTS = re.compile(r'(^|/)(tests?|_tests|testing|conftest\.py|test_[^/]*|[^/]*_test\.py)(/|$)')
 _HEADERS = ('tensorflow/include/tensorflow/', 'tensorflow/include/xla/',
             'tensorflow/include/Eigen/', 'numpy/_core/include/')
@@ -42,7 +42,7 @@ _SHORTEST, _PARAGRAPHS = 100, 1000  # characters
 
 
 def source(corpus: str) -> dict[str, object]:
-  """What the corpus is cut from. Raises InputError where a package is missing or another version."""
+  """What the corpus is cut from. Raises InputError for a missing package or another version."""
   wanted = {name: VERSIONS[name] for name in PACKAGES[corpus]}
   for name, version in wanted.items():
     try:

@@ -19,13 +19,16 @@ class Feed:
   vocabulary, another fingerprint, more unique tokens than there are, no whole window.
   """
 
-  def __init__(self, spec: RunSpec, stores: Mapping[str, TokenStore]):
+  def __init__(self, spec: RunSpec, stores: Mapping[str, TokenStore],
+               inherited: Mapping[str, int] | None = None):
+    """`inherited`: sequences that the run's ancestors drew, by domain; it reads on after them."""
     self.spec = spec
     self.names = mixture.names(spec.data)
     missing = [name for name in self.names if name not in stores]
     if missing:
       raise bad('data.domains', missing[0], f'there is no token store of it, only {sorted(stores)}')
     self.stores = [stores[name] for name in self.names]
+    self._start = tuple((inherited or {}).get(name, 0) for name in self.names)
     self.windows = tuple(self._windows(name, stores[name]) for name in self.names)
 
   def _windows(self, name: str, store: TokenStore) -> int:
@@ -47,10 +50,9 @@ class Feed:
                 f'the {tokens} training tokens of {name} hold no window of length + 1')
     return max(count, 0)
 
-  def start(self, inherited: Mapping[str, int] | None = None) -> tuple[int, ...]:
-    """`drawn` before the first step: zeros, or a parent's counts by domain name."""
-    inherited = inherited or {}
-    return tuple(inherited.get(name, 0) for name in self.names)
+  def start(self) -> tuple[int, ...]:
+    """`drawn` before the first step: zeros, or what was inherited."""
+    return self._start
 
   def take(self, first_step: int, count: int, drawn: Sequence[int],
            rows: slice = slice(None)) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -66,9 +68,10 @@ class Feed:
       tokens int32 [K, B, L + 1] (inputs and targets overlap), and `drawn` after these steps.
     """
     data = self.spec.data
-    weights = mixture.weights(data, np.arange(first_step, first_step + count))
+    steps = np.arange(first_step, first_step + count)
     domain, window, after = sampler.draw(
-        self.spec.seed, weights, data.batch, drawn, self.windows, self.names)
+        self.spec.seed, mixture.weights(data, steps), data.batch, drawn, self.windows, self.names,
+        self._start, data.batch * mixture.sums(data, steps))
     domain, window = domain[:, rows], window[:, rows]
     tokens = np.empty((*domain.shape, data.length + 1), np.int32)
     for m, store in enumerate(self.stores):

@@ -15,8 +15,19 @@ def names(spec: DataSpec) -> tuple[str, ...]:
 def weights(spec: DataSpec, steps: np.ndarray) -> np.ndarray:
   """float64 [K, M]: the domains' shares r at the given steps (0-based), rows summing to 1.
 
-  Constant here. A mixture that moves changes this function alone: the sampler takes any rows, and
+  Constant here. A mixture that moves changes this module alone: the sampler takes any rows, and
   the trained model sees only the windows they lead to.
   """
-  row = np.array([spec.domains[name].weight for name in names(spec)], np.float64)
-  return np.tile(row, (len(steps), 1))
+  return np.tile(_row(spec), (len(steps), 1))
+
+
+def sums(spec: DataSpec, steps: np.ndarray) -> np.ndarray:
+  """float64 [K, M]: the sum of `weights` over all steps before each of the given ones.
+
+  A function of the step alone, bit for bit, so that a chunk of steps may begin anywhere.
+  """
+  return np.asarray(steps, np.float64)[:, None] * _row(spec)
+
+
+def _row(spec: DataSpec) -> np.ndarray:
+  return np.array([spec.domains[name].weight for name in names(spec)], np.float64)

@@ -227,7 +227,7 @@ def _reporter() -> Iterator[build.Progress]:
 def main(argv: list[str]) -> int | None:
   del argv
   begun = time.monotonic()
-  job = Job.of(_STORE.value, _CORPUS.value, _TOKENIZER.value, _VOCAB_SIZE.value,
+  job = Job.of(_STORE.value or '', _CORPUS.value or [], _TOKENIZER.value, _VOCAB_SIZE.value,
                _TOKENIZER_CORPORA.value, path=tuple(_PATH.value), text_field=_TEXT_FIELD.value,
                tokens=_TOKENS.value, valid_tokens=_VALID_TOKENS.value)
   there = {name for name in job.corpora if os.path.lexists(job.target(name))}

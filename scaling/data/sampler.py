@@ -15,42 +15,45 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# 2**64 / golden ratio. In 64-bit integers frac(u + 0.618034 n) is exact for every n.
+# 2**64 / golden ratio, the odd increment of SplitMix64.
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 ROUNDS = 6
 
 
 def draw(seed: int, weights_KxM: np.ndarray, batch: int, drawn: Sequence[int],
          windows: Sequence[int], names: Sequence[str] | None = None,
+         start: Sequence[int] | None = None, due_KxM: np.ndarray | None = None,
          ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
   """The sequences of K steps.
 
-  Sequence n of a run (n = sum(drawn) before it) comes from the domain
-  min{m: w_1 + ... + w_m > frac(u + n / golden ratio)}, with w its step's weights and u in [0, 1)
-  from the seed: the counts stay within three sequences of the weights' sums (tests/ measures 2.4
-  at worst over a million sequences), where independent draws are off by sqrt(n). Its window is
-  `permute(count modulo windows)`, keyed by (seed, domain, epoch), so that an epoch reads every
-  window once.
+  Every sequence comes from the domain that is furthest behind the sum of its weights (`choose`),
+  so that the counts stay within H_(M-1) < 3 sequences of those sums for up to 11 domains, under
+  any schedule of the weights; independent draws would be off by sqrt(n). Its window is
+  `permute(count modulo windows)`, keyed by (seed, domain, epoch): an epoch reads every window once.
 
   Args:
     seed: of the run.
     weights_KxM: shares of the domains at each step, >= 0, rows summing to 1. A domain of weight 0
       is never drawn.
     batch: B, sequences a step.
-    drawn: sequences taken so far of each domain.
+    drawn: sequences taken so far of each domain, ancestors' included.
     windows: how many windows each domain has, at least 1 where the weight is not 0.
     names: of the domains; the permutations are keyed by them, so that a domain keeps its own when
       others are added. None: their positions.
+    start: `drawn` before the run's first step, what it inherited. None: zeros.
+    due_KxM: float64, the sum of the weights over all the run's sequences before each step; it must
+      not depend on where the K steps begin. None: the weights never change.
 
   Returns:
     domain int32 [K, B], window int64 [K, B], and `drawn` after the K steps.
   """
   steps, domains = weights_KxM.shape
-  first = sum(drawn)
-  with np.errstate(over='ignore'):
-    n = np.arange(steps * batch, dtype=np.uint64) + np.uint64(first % 2**64)
-    x = ((_key(seed, 'mixture') + n * GOLDEN) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-  domain_KxB = _inverse_cdf(weights_KxM, x.reshape(steps, batch))
+  own = [d - s for d, s in zip(drawn, start or (0,) * domains)]
+  if due_KxM is None:
+    if (weights_KxM != weights_KxM[:1]).any():
+      raise ValueError('weights that change need due_KxM')
+    due_KxM = (sum(own) + batch * np.arange(steps))[:, None] * weights_KxM[:1]
+  domain_KxB = choose(weights_KxM, batch, own, due_KxM)
   window_KxB = np.zeros((steps, batch), np.int64)
   after = []
   for m in range(domains):
@@ -63,6 +66,36 @@ def draw(seed: int, weights_KxM: np.ndarray, batch: int, drawn: Sequence[int],
       key = _key(seed, 'windows', names[m] if names else str(m))
       window_KxB[chosen] = permute(key, epoch, position, windows[m])
   return domain_KxB, window_KxB, tuple(after)
+
+
+def choose(weights_KxM: np.ndarray, batch: int, own: Sequence[int], due_KxM: np.ndarray,
+           ) -> np.ndarray:
+  """int32 [K, B]: for every sequence the domain with the largest deficit, the first among equals.
+
+  The deficit of domain m at sequence j = 0, 1, ... of a step with weights w is
+  due_m + (j + 1) w_m - (sequences drawn of m), with due_m its w_m summed so far. The choice is
+  the emptier's in the cup game on M cups: a domain is never ahead by a whole sequence, and never
+  behind by more than the harmonic number H_(M-1) (Adler et al., "A proportionate fair scheduling
+  rule with good worst-case performance", SPAA 2003). A fixed low-discrepancy sequence put
+  through the inverse CDF cannot promise that, its error grows with log n: with the golden ratio's
+  multiples two domains passed 3 within 100,000 sequences, eight within 10,000, in random trials.
+  """
+  steps, domains = weights_KxM.shape
+  if domains == 1:
+    return np.zeros((steps, batch), np.int32)
+  counts, found = [float(c) for c in own], []
+  # Plain floats: numpy costs 20 times more on arrays of M.
+  for weights, due in zip(weights_KxM.tolist(), due_KxM.tolist()):
+    live = [(m, weights[m]) for m in range(domains) if weights[m] > 0]
+    for j in range(1, batch + 1):
+      best, most = -1, -math.inf
+      for m, weight in live:
+        deficit = due[m] + j * weight - counts[m]
+        if deficit > most:
+          best, most = m, deficit
+      counts[best] += 1.0
+      found.append(best)
+  return np.array(found, np.int32).reshape(steps, batch)
 
 
 def permute(key: np.uint64, epoch: np.ndarray, position: np.ndarray, size: int) -> np.ndarray:
@@ -96,7 +129,7 @@ def _feistel(keys: np.ndarray, x: np.ndarray, a: np.uint64, b: np.uint64) -> np.
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-  """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): every input bit moves every output bit."""
+  """The finaliser of SplitMix64 (Steele, Lea and Flood 2014): each bit in moves each bit out."""
   x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
   x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
   return x ^ (x >> np.uint64(31))
@@ -105,15 +138,3 @@ def _mix(x: np.ndarray) -> np.ndarray:
 def _key(*parts: object) -> np.uint64:
   digest = hashlib.sha256('\0'.join(map(str, parts)).encode()).digest()
   return np.uint64(int.from_bytes(digest[:8], 'little'))
-
-
-def _inverse_cdf(weights_KxM: np.ndarray, x_KxB: np.ndarray) -> np.ndarray:
-  """The first domain whose cumulative weight exceeds x; rounding never picks a weight of 0."""
-  cumulative = np.cumsum(weights_KxM, axis=1)
-  cumulative /= cumulative[:, -1:]
-  last = weights_KxM.shape[1] - 1 - np.argmax(weights_KxM[:, ::-1] > 0, axis=1)
-  cumulative[np.arange(len(last)), last] = 1.0
-  domain = np.zeros(x_KxB.shape, np.int32)
-  for m in range(weights_KxM.shape[1] - 1):
-    domain += x_KxB >= cumulative[:, m, None]
-  return np.minimum(domain, last[:, None]).astype(np.int32)

@@ -46,7 +46,8 @@ class Tokenizer(Protocol):
 class Bytes:
   """The 256 bytes of UTF-8; 0xFF, which UTF-8 never holds, ends a document."""
 
-  vocab_size, end = 256, 0xFF
+  vocab_size: int = 256
+  end: int | None = 0xFF
   digest = hashlib.sha256(b'bytes').hexdigest()
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -64,7 +65,8 @@ class Bytes:
 class Symbols:
   """One token a character of SYMBOLS, nothing between documents: an entropy rate stays exact."""
 
-  vocab_size, end = len(SYMBOLS), None
+  vocab_size: int = len(SYMBOLS)
+  end: int | None = None
   digest = hashlib.sha256(b'symbols' + SYMBOLS.encode()).hexdigest()
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -87,7 +89,7 @@ class Symbols:
 class Bpe:
   """Sentencepiece byte-pair encoding with byte fallback and no normalisation at all."""
 
-  end = 1
+  end: int | None = 1
 
   def __init__(self, model: bytes):
     import sentencepiece
