@@ -34,7 +34,7 @@ def summarize(planned: study.Study, todo: Sequence[Segment], workdir: str, calib
   for shape, members in shapes.items():
     speed = recorded_speed(workdir, (r.run_id for r in members))
     if speed is None and calibrate and shape in left:
-      speed = measured_speed(shape, members[0].spec, lanes)
+      speed = measured_speed(shape, [r.spec for r in members], lanes)
     remaining = left.get(shape, 0)
     rows.append({
         'layers': shape.model.layers, 'width': shape.model.width, 'heads': shape.model.heads,
@@ -74,16 +74,16 @@ def recorded_speed(workdir: str, run_ids: Iterable[str]) -> float | None:
   return tokens / seconds if seconds else None
 
 
-def measured_speed(shape: Shape, spec: RunSpec, lanes: int | None) -> float:
+def measured_speed(shape: Shape, members: Sequence[RunSpec], lanes: int | None) -> float:
   """Tokens/s of a few dispatches on made-up tokens, compilation left out."""
-  settings = programs.choose(shape, lanes)
+  settings = programs.choose(shape, len(members), lanes)
   program = programs.build(shape, settings)
   program.compile()
   state = program.init([0] * settings.lanes)
   K, R = settings.chunk, settings.lanes
   tokens = np.random.default_rng(0).integers(
       0, shape.vocab_size, (K, R, shape.batch, shape.length + 1), np.int32)
-  numbers = {name: np.full(R, value) for name, value in hyper(spec).items()}
+  numbers = {name: np.full(R, value) for name, value in hyper(members[0]).items()}
   seconds, steps = 0.0, 0
   for turn in range(100):
     start = time.perf_counter()

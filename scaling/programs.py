@@ -49,17 +49,18 @@ def key(shape: Shape, device_kind: str) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def settle(workdir: str, shape: Shape, lanes: int | None, accumulation: int = 1, data: int = 1
-           ) -> tuple[Settings, dict[str, Any]]:
+def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
+           accumulation: int = 1, data: int = 1) -> tuple[Settings, dict[str, Any]]:
   """The recorded settings of a shape on this machine's devices, recording them if there are none.
 
-  `lanes`, `accumulation` and `data` count only for a shape that has no record yet. Returns the
-  settings and the whole record. Raises InputError when the recorded mesh does not fit the devices.
+  `members` (the study's runs of the shape), `lanes`, `accumulation` and `data` count only for a
+  shape that has no record yet. Returns the settings and the whole record. Raises InputError when
+  the recorded mesh does not fit the devices.
   """
   device = jax.devices()[0]
   path = f'{workdir}/programs/{key(shape, device.device_kind)}.json'
   if not files.exists(path):
-    settings = choose(shape, lanes, accumulation, data)
+    settings = choose(shape, members, lanes, accumulation, data)
     files.make_folder(f'{workdir}/programs')
     files.create(path, files.to_json({
         'settings': dataclasses.asdict(settings), 'device_kind': device.device_kind,
@@ -77,16 +78,18 @@ def settle(workdir: str, shape: Shape, lanes: int | None, accumulation: int = 1,
   return settings, record
 
 
-def choose(shape: Shape, lanes: int | None, accumulation: int = 1, data: int = 1) -> Settings:
+def choose(shape: Shape, members: int, lanes: int | None = None, accumulation: int = 1,
+           data: int = 1) -> Settings:
   """Settings for a shape that has not been trained here before.
 
   Lanes are spread over the devices of the mesh axis `run`; by default one a device, so that each
-  CPU core, or each chip, trains its own lane without communication.
+  CPU core, or each chip, trains its own lane without communication, but no more than there are
+  runs of the shape.
   """
   devices = jax.device_count() // data
   if devices < 1:
     raise bad('--data_parallel', data, f'there are {jax.device_count()} devices')
-  wanted = lanes or devices
+  wanted = lanes or min(devices, members)
   run = max(r for r in range(1, devices + 1) if wanted % r == 0)
   flops = wanted * shape.batch * shape.length * accounting.counted_flops(
       shape.model, shape.vocab_size, shape.length)

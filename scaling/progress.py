@@ -42,6 +42,10 @@ class Work:
     return sum(pack.tokens for pack in self._packs)
 
   @property
+  def compilations(self) -> int:
+    return sum(pack.program.compilations for pack in self._packs)
+
+  @property
   def trained(self) -> float:
     """Counted FLOPs of those tokens."""
     return sum(pack.flops for pack in self._packs)

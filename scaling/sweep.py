@@ -21,7 +21,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from scaling import accounting, cli, files, runs, segments, study
+from scaling import accounting, cli, files, runs, segments, status, study
 from scaling.data import token_store
 from scaling.errors import DONE, FAILED, STOPPED, InputError, bad
 from scaling.leases import Worker
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
     raise InputError('--config: this flag must be given (the study\'s file)')
   planned = study.build(_CONFIG.value, cli.overrides('config'), stores)
   if _MODE.value == 'status':
-    return status(planned, workdir)
+    return show_status(planned, workdir)
   _set_devices()
   if _MODE.value == 'plan':
     return plan(planned, workdir)
@@ -124,7 +124,7 @@ def run(planned: study.Study, workdir: str, stores: Stores) -> int:
         stop.wait(min(1.0, _LEASE_SECONDS.value / 5))
         continue
       with _released_on_error(claimed):
-        program = _program(workdir, Shape.of(claimed.spec), show.say)
+        program = _program(workdir, Shape.of(claimed.spec), _count(planned, claimed), show.say)
       pack = loop.Pack(program, options, _takes(queue, claimed))
       work.count(pack)
       pack.train()
@@ -152,6 +152,12 @@ def _takes(queue: segments.Queue, first: segments.Claimed) -> Callable[[], Any]:
   return take
 
 
+def _count(planned: study.Study, claimed: segments.Claimed) -> int:
+  """How many runs of the study have a claimed run's shape."""
+  from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
+  return sum(Shape.of(r.spec) == Shape.of(claimed.spec) for r in planned.runs)
+
+
 @contextlib.contextmanager
 def _released_on_error(claimed: segments.Claimed) -> Iterator[None]:
   try:
@@ -161,10 +167,10 @@ def _released_on_error(claimed: segments.Claimed) -> Iterator[None]:
     raise
 
 
-def _program(workdir: str, shape: Any, say: Callable[[str], None]) -> Any:
+def _program(workdir: str, shape: Any, members: int, say: Callable[[str], None]) -> Any:
   """The recorded program of a shape; says where it is not what was asked for."""
   from scaling import programs  # pylint: disable=import-outside-toplevel
-  settings, record = programs.settle(workdir, shape, _PACK.value, _ACCUMULATION.value,
+  settings, record = programs.settle(workdir, shape, members, _PACK.value, _ACCUMULATION.value,
                                      _DATA_PARALLEL.value)
   if _PACK.value is not None and _PACK.value != settings.lanes:
     say(f'--pack={_PACK.value}: this workdir trains the shape in packs of {settings.lanes}, and '
@@ -178,7 +184,8 @@ def _program(workdir: str, shape: Any, say: Callable[[str], None]) -> Any:
 def _watch(work: Any, show: Any, worker: Worker, pack: Any) -> None:
   """Tells the display and, through the heartbeat, `status` where the pack stands."""
   worker.note = {'runs': {lane.run.run_id: lane.step for _, lane in pack.active},
-                 'tokens_per_second': round(work.tokens_per_second)}
+                 'tokens_per_second': round(work.tokens_per_second),
+                 'compilations': work.compilations}
   show.watch(pack)
 
 
@@ -241,7 +248,7 @@ def _summary(planned: study.Study, workdir: str) -> int:
   return FAILED if failed else DONE
 
 
-# -- plan
+# -- plan and status
 
 
 def plan(planned: study.Study, workdir: str) -> int:
@@ -254,63 +261,15 @@ def plan(planned: study.Study, workdir: str) -> int:
   return DONE
 
 
+def show_status(planned: study.Study, workdir: str) -> int:
+  """Prints where every run of the study stands; 1 when some have failed."""
+  summary = status.summarize(planned, workdir, Worker(workdir, _LEASE_SECONDS.value))
+  print(json.dumps(summary) if _JSON.value else status.text(summary))
+  return FAILED if summary['states'][runs.FAILED] else DONE
+
+
 def _flops(spec: RunSpec) -> float:
   return accounting.counted_flops(spec.model, spec.data.vocab_size, spec.data.length)
-
-
-# -- status
-
-
-def status(planned: study.Study, workdir: str) -> int:
-  """Prints where every run of the study stands; 1 when some have failed."""
-  if not files.exists(workdir):
-    raise bad('--workdir', workdir, 'it must be a folder: nothing has been trained there')
-  rows = []
-  for r in planned.runs:
-    found = Run(workdir, r.run_id)
-    curve, failure = found.curve(), found.failure()
-    last = curve[-1] if curve else None
-    rows.append({
-        'run_id': r.run_id, 'point': r.point, 'held_out': r.held_out, 'state': found.state(),
-        'step': last['step'] if last else 0, 'steps': r.spec.steps,
-        'loss': {name: d['loss'] for name, d in last['domains'].items()} if last else {},
-        'failure': failure})
-  workers = {}
-  watcher = Worker(workdir, _LEASE_SECONDS.value)
-  for name in files.names(f'{workdir}/workers'):
-    try:
-      seen = files.read_json(f'{workdir}/workers/{name}')
-    except (OSError, ValueError):
-      continue
-    if not watcher.presumed_dead(seen['worker']):
-      workers[seen['worker']] = seen['note']
-  for note in workers.values():
-    for row in rows:
-      row['step'] = max(row['step'], note.get('runs', {}).get(row['run_id'], 0))
-  states = {state: sum(row['state'] == state for row in rows)
-            for state in (runs.DONE, runs.RUNNING, runs.PLANNED, runs.FAILED)}
-  if _JSON.value:
-    print(json.dumps({'study': planned.name, 'states': states, 'runs': rows, 'workers': workers}))
-  else:
-    _print_status(planned.name, states, rows, workers)
-  return FAILED if states[runs.FAILED] else DONE
-
-
-def _print_status(name: str, states: dict[str, int], rows: list[dict[str, Any]],
-                  workers: dict[str, Any]) -> None:
-  print(f'{name}: ' + ', '.join(f'{count} {state}' for state, count in states.items() if count))
-  for row in rows:
-    point = ' '.join(f'{path.removeprefix("base.")}={value}'
-                     for path, value in row['point'].items())
-    losses = ' '.join(f'{domain} {loss:.4f}' for domain, loss in row['loss'].items())
-    held = ' (held out)' if row['held_out'] else ''
-    print(f'  {row["run_id"]}  {row["state"]:8} {row["step"]:>7}/{row["steps"]:<7} '
-          f'{losses or "-":24} {point}{held}')
-    if row['failure']:
-      print(f'    {row["failure"]["reason"]}: {row["failure"]["message"]}')
-  for worker, note in workers.items():
-    print(f'  worker {worker}: {len(note.get("runs", {}))} runs, '
-          f'{note.get("tokens_per_second", 0):,} tokens/s')
 
 
 if __name__ == '__main__':

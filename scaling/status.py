@@ -1,0 +1,67 @@
+"""Where the runs of a study stand: read from the run store and the workers' heartbeats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scaling import files, runs, study
+from scaling.errors import bad
+from scaling.leases import Worker
+from scaling.runs import Run
+
+
+def summarize(planned: study.Study, workdir: str, watcher: Worker) -> dict[str, Any]:
+  """States counted, a row a run, and the workers that `watcher` does not presume dead.
+
+  Raises InputError when there is no such workdir.
+  """
+  if not files.exists(workdir):
+    raise bad('--workdir', workdir, 'it must be a folder: nothing has been trained there')
+  workers = {}
+  for name in files.names(f'{workdir}/workers'):
+    try:
+      seen = files.read_json(f'{workdir}/workers/{name}')
+    except (OSError, ValueError):
+      continue
+    if not watcher.presumed_dead(seen['worker']):
+      workers[seen['worker']] = seen['note']
+  rows = [_row(r, Run(workdir, r.run_id), workers) for r in planned.runs]
+  states = {state: sum(row['state'] == state for row in rows)
+            for state in (runs.DONE, runs.RUNNING, runs.PLANNED, runs.FAILED)}
+  return {'study': planned.name, 'states': states, 'runs': rows, 'workers': workers,
+          'compilations': sum(note.get('compilations', 0) for note in workers.values())}
+
+
+def _row(planned: study.StudyRun, found: Run, workers: dict[str, Any]) -> dict[str, Any]:
+  curve = found.curve()
+  last = curve[-1] if curve else None
+  state = found.state()
+  at_work = [note['runs'][found.run_id] for note in workers.values()
+             if found.run_id in note.get('runs', {})]
+  if state == runs.RUNNING and not at_work:
+    state = runs.PLANNED  # Its worker is gone, or has not begun: the next sweep takes it over.
+  return {
+      'run_id': planned.run_id, 'point': planned.point, 'held_out': planned.held_out,
+      'state': state, 'step': max(at_work + [last['step'] if last else 0]),
+      'steps': planned.spec.steps, 'failure': found.failure(),
+      'loss': {name: d['loss'] for name, d in last['domains'].items()} if last else {}}
+
+
+def text(summary: dict[str, Any]) -> str:
+  """The summary for a terminal."""
+  lines = [f'{summary["study"]}: ' + ', '.join(
+      f'{count} {state}' for state, count in summary['states'].items() if count)]
+  for row in summary['runs']:
+    point = ' '.join(f'{path.removeprefix("base.")}={value}'
+                     for path, value in row['point'].items())
+    losses = ' '.join(f'{domain} {loss:.4f}' for domain, loss in row['loss'].items())
+    held = ' (held out)' if row['held_out'] else ''
+    lines.append(f'  {row["run_id"]}  {row["state"]:8} {row["step"]:>7}/{row["steps"]:<7} '
+                 f'{losses or "-":24} {point}{held}')
+    if row['failure']:
+      lines.append(f'    {row["failure"]["reason"]}: {row["failure"]["message"]}')
+  for worker, note in summary['workers'].items():
+    lines.append(f'  worker {worker}: {len(note.get("runs", {}))} runs, '
+                 f'{note.get("tokens_per_second", 0):,} tokens/s, '
+                 f'{note.get("compilations", 0)} compilations')
+  return '\n'.join(lines)
