@@ -3,7 +3,7 @@
   spool     documents -> 256 files by the first byte of their hash; then, file by file, sorted by
             hash and exact duplicates dropped (duplicates share a file), split by hash
   tokenize  the spool in hash order -> train.bin, valid.bin, their document ends, the counts
-  finish    everything lies in a temporary folder beside the target, renamed at the very end
+  finish    everything lies in a scratch folder under the store's root; the last act is a rename
 
 The text is on disk twice while this runs: the source and the spool.
 """
@@ -40,9 +40,9 @@ class Spool:
   Raises InputError for a corpus without documents, or with so few that a split is left empty.
   """
 
-  def __init__(self, folder: str, corpus: str, texts: Iterable[str], progress: Progress):
-    self.folder, self.corpus = folder, corpus
-    self.share = corpora.valid_share(corpus)
+  def __init__(self, folder: str, corpus: str, texts: Iterable[str], valid_share: float,
+               progress: Progress):
+    self.folder, self.corpus, self.share = folder, corpus, valid_share
     self.characters = self.repeated = 0
     self.documents = {'train': 0, 'valid': 0}
     os.makedirs(folder)
@@ -52,7 +52,7 @@ class Spool:
       raise InputError(f'--corpus={corpus}: the corpus is empty; it must hold some text')
     if not all(self.documents.values()):
       raise InputError(
-          f'--corpus={corpus}: {found} documents are too few to split, one split got none; give '
+          f'--corpus={corpus}: {found} document(s) are too few to split, one split got none; give '
           'more, or cut long texts into documents (one a file, or one a line of JSONL)')
 
   def _write(self, texts: Iterable[str], progress: Progress) -> None:
@@ -111,10 +111,10 @@ class Spool:
           return
 
 
-def text_store(target: str, spool: Spool, tokenizer: Tokenizer, source: dict[str, Any],
-               progress: Progress) -> None:
-  """Tokenizes a spool into the store `target`."""
-  with _new_folder(target) as folder, _Writer(folder, tokenizer) as writer:
+def text_store(target: str, scratch: str, spool: Spool, tokenizer: Tokenizer,
+               source: dict[str, Any], progress: Progress) -> None:
+  """Tokenizes a spool into the store `target`, by way of the folder `scratch`."""
+  with _new_folder(target, scratch) as folder, _Writer(folder, tokenizer) as writer:
     done = 0
     for batch in _batches(spool.read()):
       for (split, text), ids in zip(batch, tokenizer.encode([text for _, text in batch])):
@@ -124,10 +124,11 @@ def text_store(target: str, spool: Spool, tokenizer: Tokenizer, source: dict[str
     writer.finish(spool.corpus, target, source, {'duplicates_dropped': spool.repeated})
 
 
-def markov_store(target: str, tokens: int, valid_tokens: int, progress: Progress) -> None:
+def markov_store(target: str, scratch: str, tokens: int, valid_tokens: int,
+                 progress: Progress) -> None:
   """Walks the synthetic chain into the store `target`; a split is one document."""
   rows, tokenizer = markov.rows(), Symbols()
-  with _new_folder(target) as folder, _Writer(folder, tokenizer) as writer:
+  with _new_folder(target, scratch) as folder, _Writer(folder, tokenizer) as writer:
     for seed, (split, length) in enumerate((('train', tokens), ('valid', valid_tokens)), 1):
       progress(f'walking {corpora.MARKOV}, {split}', 0, length)
       ids = markov.walk(rows, length, seed)
@@ -198,22 +199,20 @@ class _Writer:
 
 
 @contextlib.contextmanager
-def _new_folder(target: str) -> Iterator[str]:
-  """A folder that becomes `target` if all goes well and is gone otherwise.
+def _new_folder(target: str, scratch: str) -> Iterator[str]:
+  """A folder in `scratch` that becomes `target` if all goes well.
 
   When another process made `target` meanwhile, that one stays: both hold the same.
   """
-  temporary = f'{target}{files.TEMPORARY}{uuid.uuid4().hex[:8]}'
+  temporary = os.path.join(scratch, uuid.uuid4().hex[:8])
   os.makedirs(temporary)
-  try:
-    yield temporary
-    for name in os.listdir(temporary):
-      with open(os.path.join(temporary, name), 'rb') as file:
-        os.fsync(file.fileno())
-    if not os.path.exists(os.path.join(target, token_store.MANIFEST)):
-      os.rename(temporary, target)
-  finally:
-    files.remove_tree(temporary)
+  yield temporary
+  for name in os.listdir(temporary):
+    with open(os.path.join(temporary, name), 'rb') as file:
+      os.fsync(file.fileno())
+  os.makedirs(os.path.dirname(target), exist_ok=True)
+  if not os.path.exists(os.path.join(target, token_store.MANIFEST)):
+    os.rename(temporary, target)
 
 
 def _batches(items: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

@@ -62,6 +62,7 @@ def documents(corpus: str, paths: tuple[str, ...] = (), text_field: str = 'text'
 
 
 def valid_share(corpus: str) -> float:
+  """The share of the documents that goes to `valid` unless the user says otherwise."""
   return embedded.VALID_SHARE.get(corpus, DEFAULT_VALID_SHARE)
 
 

@@ -2,6 +2,7 @@
 
   python -m scaling.data.prepare --corpus=python_docs --vocab_size=512 --store=DIR
   python -m scaling.data.prepare --corpus=mine --path='texts/*.jsonl' --text_field=text --store=DIR
+  python -m scaling.data.prepare --corpus=a,b --path='a=first/*.txt,b=second/*.txt' --store=DIR
 
 What is there already is kept, and checked to come from the same text; what is missing is built.
 """
@@ -9,21 +10,22 @@ What is there already is kept, and checked to come from the same text; what is m
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import fcntl
 import os
 import shutil
+import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from absl import flags
 
 from scaling import cli, files, specs
 from scaling.data import build, corpora, token_store, tokenizers
+from scaling.data.job import Job
 from scaling.data.token_store import TokenStore
-from scaling.errors import InputError, bad
+from scaling.errors import InputError
 
 _CORPUS = flags.DEFINE_list(
     'corpus', None, f'corpora to tokenize: any of {", ".join(corpora.names())}, or, with --path, '
@@ -36,72 +38,14 @@ _TOKENIZER_CORPORA = flags.DEFINE_list(
 _STORE = flags.DEFINE_string('store', None, 'folder of the token stores')
 _PATH = flags.DEFINE_list(
     'path', [], 'your own text: files or globs, UTF-8; one document a file, or, in .jsonl files, '
-    'one a line')
+    'one a line; with several names of your own, each as NAME=GLOB')
 _TEXT_FIELD = flags.DEFINE_string('text_field', 'text', 'the field of a .jsonl line with the text')
+_VALID_SHARE = flags.DEFINE_float(
+    'valid_share', None, 'share of the documents for validation (default 0.05; licences 0.2)')
 _TOKENS = flags.DEFINE_integer(
     'tokens', 8_000_000, 'markov: length of the training split', lower_bound=1)
 _VALID_TOKENS = flags.DEFINE_integer(
     'valid_tokens', 400_000, 'markov: length of the validation split', lower_bound=1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-  """What a call asks for, checked."""
-
-  root: str
-  corpora: tuple[str, ...]
-  tokenizer: str
-  vocab_size: int
-  trained_on: tuple[str, ...]  # empty unless the tokenizer is bpe
-  path: tuple[str, ...] = ()  # of the one corpus that is the user's own
-  text_field: str = 'text'
-  tokens: int = 8_000_000
-  valid_tokens: int = 400_000
-
-  @classmethod
-  def of(cls, root: str, names: list[str], tokenizer: str, vocab_size: int | None = None,
-         trained_on: list[str] | None = None, **more: Any) -> Job:
-    """Raises InputError for what cannot be built, before anything is read."""
-    names = sorted(set(names))
-    if not names or not all(names):
-      raise bad('--corpus', ','.join(names), f'give at least one of {", ".join(corpora.names())}')
-    for name in [*names, *(trained_on or ())]:
-      corpora.check_name(name)
-    fixed = {'bytes': 256, 'symbols': len(tokenizers.SYMBOLS)}.get(tokenizer)
-    size = vocab_size if vocab_size is not None else fixed or 512
-    if fixed and size != fixed:
-      raise bad('--vocab_size', size, f'the {tokenizer} tokenizer has exactly {fixed}')
-    if size < 1:
-      raise bad('--vocab_size', size, 'it must be positive')
-    if trained_on and tokenizer != 'bpe':
-      raise bad('--tokenizer_corpora', ','.join(trained_on), f'{tokenizer} is not trained')
-    if (corpora.MARKOV in names) != (tokenizer == 'symbols') or (
-        tokenizer == 'symbols' and len(names) > 1):
-      raise bad('--tokenizer', tokenizer,
-                f'--corpus={corpora.MARKOV}, alone, goes with symbols, and symbols with it')
-    base = () if tokenizer != 'bpe' else tuple(sorted(set(trained_on or names)))
-    if corpora.MARKOV in base:
-      raise bad('--tokenizer_corpora', corpora.MARKOV, 'it holds symbols, not text')
-    job = cls(root, tuple(names), tokenizer, size, base, **more)
-    if job.path and len([n for n in {*names, *base} if n not in corpora.names()]) != 1:
-      raise bad('--corpus', ','.join(names), '--path gives the text of exactly one new name')
-    return job
-
-  @property
-  def tokenizer_folder(self) -> str:
-    name = token_store.tokenizer_name(self.tokenizer, self.vocab_size, self.trained_on)
-    return os.path.join(self.root, name)
-
-  def target(self, corpus: str) -> str:
-    return os.path.join(self.tokenizer_folder, corpus)
-
-  def paths(self, corpus: str) -> tuple[str, ...]:
-    return () if corpus in corpora.names() else self.path
-
-  def source(self, corpus: str) -> dict[str, Any]:
-    if corpus == corpora.MARKOV:
-      return build.markov_source(self.tokens, self.valid_tokens)
-    return corpora.source(corpus, self.paths(corpus), self.text_field)
 
 
 def prepare(job: Job, progress: build.Progress | None = None) -> dict[str, TokenStore]:
@@ -110,78 +54,103 @@ def prepare(job: Job, progress: build.Progress | None = None) -> dict[str, Token
   Raises InputError for bad input, and where a store of that name holds other text.
   """
   progress = progress or (lambda *_: None)
-  sources = {name: job.source(name) for name in {*job.corpora, *job.trained_on}}
-  missing = [name for name in job.corpora if not _is_there(job, name, sources[name])]
-  if missing == [corpora.MARKOV]:
-    build.markov_store(job.target(corpora.MARKOV), job.tokens, job.valid_tokens, progress)
-  elif missing:
-    with _scratch(job.root) as scratch:
-      spools: dict[str, build.Spool] = {}
+  missing = [name for name in job.corpora if not _is_there(job, name)]
+  needed = {*missing, *(() if os.path.exists(job.model) else job.trained_on)} if missing else ()
+  sources = {name: job.source(name) for name in sorted(needed)}
+  if not missing:
+    return {name: TokenStore.open(job.target(name)) for name in job.corpora}
+  with scratch_folder(job.root) as scratch:
+    if missing == [corpora.MARKOV]:
+      build.markov_store(
+          job.target(corpora.MARKOV), scratch, job.tokens, job.valid_tokens, progress)
+      missing = []
+    spools: dict[str, build.Spool] = {}
 
-      def spool(name: str) -> build.Spool:
-        if name not in spools:
-          texts = corpora.documents(name, job.paths(name), job.text_field)
-          spools[name] = build.Spool(os.path.join(scratch, name), name, texts, progress)
-        return spools[name]
+    def spool(name: str) -> build.Spool:
+      if name not in spools:
+        texts = corpora.documents(name, job.paths.get(name, ()), job.text_field)
+        spools[name] = build.Spool(
+            os.path.join(scratch, name), name, texts, job.share(name), progress)
+      return spools[name]
 
-      tokenizer = _tokenizer(job, spool, progress)
-      for name in missing:
-        build.text_store(job.target(name), spool(name), tokenizer, sources[name], progress)
-        shutil.rmtree(spools.pop(name).folder)
+    tokenizer = _tokenizer(job, spool, progress) if missing else None
+    for name in missing:
+      assert tokenizer is not None
+      build.text_store(job.target(name), scratch, spool(name), tokenizer, sources[name], progress)
+      shutil.rmtree(spools.pop(name).folder)
   return {name: TokenStore.open(job.target(name)) for name in job.corpora}
 
 
-def _is_there(job: Job, corpus: str, source: dict[str, Any]) -> bool:
+def _is_there(job: Job, corpus: str) -> bool:
+  """Whether the store exists. InputError where it holds other text than the job asks for."""
   target = job.target(corpus)
   if not os.path.lexists(target):
     return False
   made_from = TokenStore.open(target).manifest['source']
-  if made_from != source:
-    changed = sorted(k for k in {*made_from, *source} if made_from.get(k) != source.get(k))
+  if corpus not in corpora.names() and corpus not in job.paths:
+    return True  # named without --path: the one that is there
+  wanted = job.source(corpus)
+  if made_from != wanted:
+    changed = sorted(k for k in {*made_from, *wanted} if made_from.get(k) != wanted.get(k))
     raise InputError(f'{target}: this token store was made from other text (it differs in '
-                     f'{", ".join(changed)}); runs may rest on it: choose another --store or '
+                     f'{", ".join(changed)}), and runs may rest on it: choose another --store or '
                      'another name, or remove it first')
   return True
 
 
-def _tokenizer(job: Job, spool: Any, progress: build.Progress) -> tokenizers.Tokenizer:
+def _tokenizer(job: Job, spool: Callable[[str], build.Spool],
+               progress: build.Progress) -> tokenizers.Tokenizer:
   if job.tokenizer == 'bytes':
     return tokenizers.Bytes()
-  path = os.path.join(job.tokenizer_folder, 'tokenizer.model')
-  if not os.path.exists(path):
+  if not os.path.exists(job.model):
     share = build.SAMPLE_CHARACTERS // len(job.trained_on)
     sample = [text for name in job.trained_on for text in spool(name).sample(share)]
     progress(f'training the tokenizer, {job.vocab_size} pieces', 0, 0)
     model = tokenizers.train_bpe(sample, job.vocab_size)
     os.makedirs(job.tokenizer_folder, exist_ok=True)
     # Linked to its name whole; where two processes meet, the first one's stays.
-    temporary = f'{path}{files.TEMPORARY}{uuid.uuid4().hex[:8]}'
+    temporary = f'{job.model}{files.TEMPORARY}{uuid.uuid4().hex[:8]}'
     try:
       with open(temporary, 'xb') as file:
         file.write(model)
         file.flush()
         os.fsync(file.fileno())
       with contextlib.suppress(FileExistsError):
-        os.link(temporary, path)
+        os.link(temporary, job.model)
     finally:
       files.remove(temporary)
-  with open(path, 'rb') as file:
+  with open(job.model, 'rb') as file:
     return tokenizers.Bpe(file.read())
 
 
 @contextlib.contextmanager
-def _scratch(root: str) -> Iterator[str]:
-  """A folder for the spools, on the disk that will hold the stores; always removed."""
+def scratch_folder(root: str) -> Iterator[str]:
+  """A folder for the work, on the disk that will hold the stores; always removed.
+
+  Its owner holds a lock on it, so the next call clears away what a killed one left.
+  """
   made = _make_folders(root)
-  folder = os.path.join(root, f'spool{files.TEMPORARY}{uuid.uuid4().hex[:8]}')
+  folder = os.path.join(root, f'scratch{files.TEMPORARY}{uuid.uuid4().hex[:8]}')
   try:
+    for name in os.listdir(root):
+      if name.startswith(f'scratch{files.TEMPORARY}'):
+        _clear(os.path.join(root, name))
     os.mkdir(folder)
-    yield folder
+    with open(os.path.join(folder, 'lock'), 'w') as lock:
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      yield folder
   finally:
     files.remove_tree(folder)
     for path in made:  # the folders this call made, where nothing came to lie in them
       with contextlib.suppress(OSError):
         os.rmdir(path)
+
+
+def _clear(folder: str) -> None:
+  """Removes a scratch folder unless its owner lives (or has not come to lock it yet)."""
+  with contextlib.suppress(OSError), open(os.path.join(folder, 'lock')) as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    files.remove_tree(folder)
 
 
 def _make_folders(path: str) -> list[str]:
@@ -226,10 +195,12 @@ def _reporter() -> Iterator[build.Progress]:
 
 def main(argv: list[str]) -> int | None:
   del argv
+  signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the scratch is cleared
   begun = time.monotonic()
   job = Job.of(_STORE.value or '', _CORPUS.value or [], _TOKENIZER.value, _VOCAB_SIZE.value,
-               _TOKENIZER_CORPORA.value, path=tuple(_PATH.value), text_field=_TEXT_FIELD.value,
-               tokens=_TOKENS.value, valid_tokens=_VALID_TOKENS.value)
+               _TOKENIZER_CORPORA.value, _PATH.value, text_field=_TEXT_FIELD.value,
+               valid_share=_VALID_SHARE.value, tokens=_TOKENS.value,
+               valid_tokens=_VALID_TOKENS.value)
   there = {name for name in job.corpora if os.path.lexists(job.target(name))}
   with _reporter() as progress:
     stores = prepare(job, progress)
