@@ -12,7 +12,7 @@ import ast
 import operator
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Expression:
       raise self._error(f'it cannot be read ({type(error).__name__})') from None
 
   def evaluate(self, table: Any) -> np.ndarray:
-    """The value in each row of a mapping of columns; a result that is not finite is left for the caller to judge.
+    """The value in each row of a table (a mapping of columns), finite or not.
 
     Raises InputError for a column that is missing or does not hold what the operation needs.
     """

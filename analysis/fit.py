@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis import diagnostics, laws, metrics, objectives, search, uncertainty
 from analysis.coordinates import Coordinates
@@ -193,7 +193,7 @@ class Fit:
       noise = np.quantile(residual, ranks).reshape(count, 8, 1)
       noise = noise * np.sqrt(groups / max(groups - len(self.params), 1))
       if self.noise_floor > np.std(residual):
-        noise = self.noise_floor * stats.norm.ppf(ranks).reshape(count, 8, 1)
+        noise = self.noise_floor * special.ndtri(ranks).reshape(count, 8, 1)
       found = found[:, None] * np.exp(noise) if log else found[:, None] + noise
       found = found.reshape(8 * count, -1)
     low, high = np.quantile(found, self._tails, axis=0)

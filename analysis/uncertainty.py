@@ -21,7 +21,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis import objectives, solver
 from analysis.coordinates import Coordinates
@@ -64,7 +64,7 @@ def spread(samples: np.ndarray, centre: np.ndarray, groups: int, level: float) -
   size = samples.shape[-1]
   freedom = max(groups - size, 1)
   tail = (1 + level) / 2
-  factor = np.sqrt(groups / freedom) * stats.t.ppf(tail, freedom) / stats.norm.ppf(tail)
+  factor = np.sqrt(groups / freedom) * special.stdtrit(freedom, tail) / special.ndtri(tail)
   return centre + factor * (samples - centre)
 
 
@@ -93,7 +93,7 @@ class Profile:
     ssr = 2 * float(found.f[0])
     each = rows / groups
     s = max(np.sqrt(ssr / each / freedom), floor)
-    t = stats.t.ppf((1 + level) / 2, freedom)
+    t = special.stdtrit(freedom, (1 + level) / 2)
     return cls(law, coordinates, log, data, found.u[0], ssr, float(s), float(each * (t * s)**2))
 
   def parameters(self) -> Interval:

@@ -1,0 +1,318 @@
+"""The pictures of a report, as matplotlib figures without a display.
+
+Colours: one sequential map (viridis, cut before its palest part) for an ordered quantity, Okabe and
+Ito's vermilion for what was held out; shape differs wherever colour does, so that print in grey
+and every kind of colour vision read the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps, ticker
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from analysis.fit import Fit
+
+HELD, INK, FAINT = '#D55E00', '#222222', '#8a8a8a'
+LABELS = {
+    'N': 'parameters N', 'N_nonembedding': 'non-embedding parameters', 'D': 'training tokens D',
+    'N_average': 'average parameters', 'N_v': 'vocabulary parameters', 'C': 'training FLOPs C',
+    'r': 'mixture ratio r', 'V': 'vocabulary size V', 'H': 'training characters H',
+    'U': 'unique tokens U', 'S': 'steps S', 'B': 'batch, tokens'}
+LOSS = 'loss, nats per token'
+STYLE = {
+    'font.size': 9.5, 'font.family': 'sans-serif', 'axes.edgecolor': '#666666',
+    'axes.labelcolor': INK, 'axes.grid': True, 'grid.color': '#e3e3e3', 'grid.linewidth': 0.6,
+    'axes.spines.top': False, 'axes.spines.right': False, 'axes.axisbelow': True,
+    'axes.titlesize': 10.5, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
+    'legend.frameon': False, 'legend.fontsize': 8.5, 'svg.hashsalt': 'report'}
+MANY = 400  # points beyond which markers get small and pale, and pictures are pixels
+
+
+def number(value: float) -> str:
+  """1.2k, 36.9k, 1.64M, 7B: at most three digits that matter."""
+  if not np.isfinite(value):
+    return 'n/a'
+  for size, unit in ((1e12, 'T'), (1e9, 'B'), (1e6, 'M'), (1e3, 'k')):
+    if abs(value) >= 0.9995 * size:
+      return f'{value / size:.3g}{unit}' if abs(value) < 1e15 else f'{value:.2e}'
+  return f'{value:.3g}'
+
+
+def loss_curves(table: pd.DataFrame, domain: str) -> Figure:
+  """Every run's loss against its tokens, coloured by size; held-out runs dashed."""
+  figure, (axes,) = _figure(1, width=7.6, height=4.0)
+  sizes = table['N'].astype(float)
+  colours = _Colours(sizes)
+  ends = []
+  for _, run in table.groupby('run_id', sort=False):
+    run = run.sort_values('step')
+    losses = run[f'loss/{domain}'].astype(float)
+    if not losses.notna().any():
+      continue
+    held = bool(run['held_out'].iloc[0])
+    size = float(run['N'].iloc[-1])
+    axes.plot(run['D'].astype(float), losses, lw=1.6 if held else 1.2, marker='.', ms=4,
+              color=HELD if held else colours(size), ls='--' if held else '-')
+    ends.append((held, size))
+  _log(axes, 'x', table['D'].astype(float))
+  axes.set_xlabel(LABELS['D'])
+  axes.set_ylabel(f'{domain}: {LOSS}')
+  if ends:
+    handles = [axes.plot([], [], color=colours(s), lw=2)[0] for s in colours.some]
+    names = [f'N = {number(s)}' for s in colours.some]
+    held_sizes = sorted({s for h, s in ends if h})
+    handles += [axes.plot([], [], color=HELD, ls='--', lw=2)[0] for _ in held_sizes[:3]]
+    names += [f'held out, N = {number(s)}' for s in held_sizes[:3]]
+    axes.legend(handles, names, loc='upper left', bbox_to_anchor=(1.01, 1))
+  return figure
+
+
+def slices(found: Fit) -> Figure:
+  """Loss against each input, data and fitted curves, coloured by the next input."""
+  names = found.law.inputs
+  figure, panels = _figure(len(names), height=3.7)
+  for axes, name in zip(panels, names):
+    other = names[(names.index(name) + 1) % len(names)]
+    x, by = found.inputs[name], found.inputs[other]
+    colours = _Colours(by)
+    axes.scatter(x, found.loss, c=[colours(v) for v in by], s=_size(found.loss), zorder=3,
+                 alpha=_alpha(found.loss), edgecolors='none')
+    held = _held(found)
+    for row in held:
+      axes.scatter(row[name], row['actual'], marker='D', s=34, facecolor='white', lw=1.5,
+                   edgecolor=HELD, zorder=4, label='_held out')
+    if name != other:
+      every = np.append(x, [row[name] for row in held])
+      _curves(axes, found, name, other, every, colours)
+      axes.legend(loc='upper right', ncols=1, handlelength=1.2)
+    _log(axes, 'x', np.append(x, [row[name] for row in held]), name)
+    axes.set_xlabel(LABELS.get(name, name))
+    axes.set_ylabel(LOSS)
+    axes.set_title(f'Loss against {name}')
+  return figure
+
+
+def _curves(axes: Axes, found: Fit, name: str, other: str, x: np.ndarray, colours: _Colours,
+            ) -> None:
+  line = np.geomspace(np.min(x), np.max(x), 80) if np.min(x) > 0 else np.linspace(0, 1, 80)
+  middle = {k: np.full(80, np.median(v)) for k, v in found.inputs.items()}
+  for value in colours.some:
+    axes.plot(line, found.predict(middle | {name: line, other: np.full(80, value)}),
+              color=colours(value), lw=1.3, label=f'{other} = {number(value)}')
+  held = _held(found)
+  if held:
+    value = held[-1][other]
+    axes.plot(line, found.predict(middle | {name: line, other: np.full(80, value)}), color=HELD,
+              lw=1.3, ls='--', label=f'{other} = {number(value)}, held out')
+
+
+def surface(found: Fit, optimum: Mapping[str, np.ndarray] | None = None) -> Figure | None:
+  """Contours of the fitted loss over N and D, with the data, lines of equal FLOPs, the optimum."""
+  if not {'N', 'D'} <= set(found.law.inputs):
+    return None
+  figure, (axes,) = _figure(1, width=7.0, height=4.6)
+  held = _held(found)
+  n = np.append(found.inputs['N'], [row['N'] for row in held])
+  d = np.append(found.inputs['D'], [row['D'] for row in held])
+  edges = [np.geomspace(v.min() / 1.5, v.max() * 1.5, 90) for v in (d, n)]
+  dd, nn = np.meshgrid(*edges)
+  rest = {k: np.full(dd.shape, np.median(v)) for k, v in found.inputs.items()}
+  z = found.predict(rest | {'N': nn, 'D': dd})
+  low, high = min(found.loss.min(), z.min()), max(np.quantile(z, 0.98), found.loss.max())
+  levels = np.unique(np.quantile(z, np.linspace(0.01, 0.99, 15)))
+  shade = axes.contourf(dd, nn, z, levels=np.linspace(low, high, 40), cmap=_MAP, extend='both')
+  lines = axes.contour(dd, nn, z, levels=levels, colors='white', linewidths=0.6, alpha=0.8)
+  axes.clabel(lines, fmt='%.3g', fontsize=7.5)
+  axes.scatter(found.inputs['D'], found.inputs['N'], c=found.loss, cmap=_MAP, vmin=low, vmax=high,
+               edgecolors='white', linewidths=0.9, s=38 if len(found.loss) < MANY else 12, zorder=3)
+  for row in held:
+    axes.scatter(row['D'], row['N'], marker='D', s=52, facecolor='white', edgecolor=HELD, lw=1.8,
+                 zorder=4)
+  if held:
+    axes.scatter([], [], marker='D', facecolor='white', edgecolor=HELD, lw=1.8, label='held out')
+  _iso_flops(axes, n, d, edges)
+  if optimum is not None:
+    axes.plot(optimum['D'], optimum['N'], color=INK, lw=2, label='compute optimum')
+  axes.set_xlim(edges[0][0], edges[0][-1])
+  axes.set_ylim(edges[1][0], edges[1][-1])
+  _log(axes, 'x', d)
+  _log(axes, 'y', n)
+  axes.grid(False)
+  axes.set_xlabel(LABELS['D'])
+  axes.set_ylabel(LABELS['N'])
+  bar = figure.colorbar(shade, ax=axes, pad=0.02, format='%.3g')
+  bar.set_label(LOSS)
+  bar.ax.grid(False)
+  if axes.get_legend_handles_labels()[0]:
+    axes.legend(loc='upper left', facecolor='white', framealpha=0.85, frameon=True)
+  return figure
+
+
+def _iso_flops(axes: Axes, n: np.ndarray, d: np.ndarray, edges: list[np.ndarray]) -> None:
+  for flops in 10.0 ** np.arange(np.ceil(np.log10(6 * n.min() * d.min())),
+                                 np.floor(np.log10(6 * n.max() * d.max())) + 1):
+    axes.plot(edges[0], flops / 6 / edges[0], color='#333333', lw=0.7, ls=':')
+    at = np.sqrt(edges[1][-1] * edges[1][0])
+    spot = flops / 6 / at
+    if edges[0][0] < spot < edges[0][-1]:
+      axes.text(spot, at, f'{flops:.0e} FLOPs', fontsize=7, rotation=-45, rotation_mode='anchor',
+                ha='center', va='bottom', color=INK)
+
+
+def iso_flops(found: Fit) -> Figure | None:
+  """Loss against N at fixed compute with the minima, when the law has an optimum."""
+  if found.law.optimum is None or set(found.law.inputs) != {'N', 'D'}:
+    return None
+  figure, (axes,) = _figure(1, width=7.0, height=3.9)
+  budgets = 6 * found.inputs['N'] * found.inputs['D']
+  shown = np.geomspace(budgets.min(), budgets.max(), 6)
+  colours = _Colours(shown)
+  best = found.law.best(found.params, shown)
+  edges = np.append(found.inputs['N'], best['N'][np.isfinite(best['N'])])
+  low, high = found.inputs['N'].min() / 3, found.inputs['N'].max() * 3
+  low, high = max(low, edges.min() / 3), min(high, edges.max() * 3)
+  for i, flops in enumerate(shown):
+    line = np.geomspace(low, high, 90)
+    loss = found.predict({'N': line, 'D': flops / 6 / line})
+    near = loss < loss.min() * 1.35
+    axes.plot(line[near], loss[near], color=colours(flops), lw=1.4,
+              label=f'C = {flops:.1e} FLOPs')
+    if low < best['N'][i] < high:
+      axes.plot(best['N'][i], found.predict({k: v[i] for k, v in best.items()}), marker='v', ms=7,
+                color=colours(flops), mec=INK, mew=0.6)
+  axes.scatter(found.inputs['N'], found.loss, c=[colours(c) for c in budgets],
+               s=_size(found.loss), alpha=_alpha(found.loss), zorder=3, edgecolors='none')
+  for row in _held(found):
+    axes.scatter(row['N'], row['actual'], marker='D', s=34, facecolor='white', edgecolor=HELD,
+                 lw=1.5, zorder=4)
+  _log(axes, 'x', np.array([low, high]))
+  axes.set_xlabel(LABELS['N'])
+  axes.set_ylabel(LOSS)
+  axes.legend(loc='upper left', bbox_to_anchor=(1.01, 1))
+  return figure
+
+
+def agreement(found: Fit) -> Figure:
+  """Predicted against actual; held-out runs with their prediction intervals."""
+  figure, (axes,) = _figure(1, width=4.8, height=4.2)
+  predicted = found.predict(found.inputs)
+  axes.scatter(found.loss, predicted, s=_size(found.loss), color='#0072B2', zorder=3,
+               alpha=_alpha(found.loss), edgecolors='none', label='fitted')
+  every = [found.loss, predicted]
+  for i, row in enumerate(_held(found)):
+    every.append(np.array([row['actual'], row['predicted']]))
+    if 'interval' in row:
+      axes.plot([row['actual']] * 2, row['interval'], color=HELD, lw=1.4, zorder=3)
+      every.append(np.array(row['interval']))
+    axes.scatter(row['actual'], row['predicted'], marker='D', s=38, facecolor='white',
+                 edgecolor=HELD, lw=1.6, zorder=4,
+                 label='held out, with its prediction interval' if i == 0 else None)
+  low, high = min(v.min() for v in every), max(v.max() for v in every)
+  pad = 0.04 * (high - low) or 0.1
+  axes.plot([low - pad, high + pad], [low - pad, high + pad], color=FAINT, lw=1, zorder=1)
+  axes.set_xlabel(f'measured {LOSS}')
+  axes.set_ylabel(f'predicted {LOSS}')
+  axes.legend(loc='upper left')
+  return figure
+
+
+def residuals(found: Fit) -> Figure:
+  """Relative residuals against each input: structure here is what the law misses."""
+  names = found.law.inputs
+  figure, panels = _figure(len(names), height=3.0)
+  percent = 100 * (found.loss / found.predict(found.inputs) - 1)
+  for axes, name in zip(panels, names):
+    axes.axhline(0, color=FAINT, lw=1)
+    axes.scatter(found.inputs[name], percent, s=_size(percent), color='#0072B2', zorder=3,
+                 alpha=_alpha(percent), edgecolors='none')
+    held = _held(found)
+    for row in held:
+      axes.scatter(row[name], 100 * (row['actual'] / row['predicted'] - 1), marker='D', s=34,
+                   facecolor='white', edgecolor=HELD, lw=1.5, zorder=4)
+    _log(axes, 'x', np.append(found.inputs[name], [row[name] for row in held]), name)
+    axes.set_xlabel(LABELS.get(name, name))
+    axes.set_ylabel('measured over predicted, %')
+  return figure
+
+
+def encoded(figure: Figure) -> str:
+  """A picture as a data URI: SVG, or pixels when there are very many points."""
+  buffer = io.BytesIO()
+  points = sum(len(c.get_offsets()) for a in figure.axes for c in a.collections)
+  kind = 'png' if points > 3000 else 'svg'
+  with matplotlib.rc_context(STYLE):
+    figure.savefig(buffer, format=kind, dpi=150, bbox_inches='tight',
+                   metadata={'Date': None} if kind == 'svg' else None)
+  name = 'svg+xml' if kind == 'svg' else 'png'
+  return f'data:image/{name};base64,{base64.b64encode(buffer.getvalue()).decode()}'
+
+
+class _Colours:
+  """A colour for each value of an ordered positive quantity, and a few values to put in a key."""
+
+  def __init__(self, values: Any) -> None:
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    distinct = np.unique(values)
+    if len(distinct) > 6:
+      positive = distinct.min() > 0
+      spread = np.geomspace if positive else np.linspace
+      distinct = spread(distinct.min(), distinct.max(), 5)
+    self.some = distinct
+    low, high = (distinct[0], distinct[-1]) if len(distinct) else (1.0, 1.0)
+    self._scale = (LogNorm(low, high) if 0 < low < high
+                   else (lambda v: (v - low) / (high - low) if high > low else 0.5))
+
+  def __call__(self, value: float) -> tuple[float, ...]:
+    return _MAP(float(np.clip(self._scale(value), 0, 1)))
+
+
+_MAP = matplotlib.colors.LinearSegmentedColormap.from_list(
+    'viridis_dark', colormaps['viridis'](np.linspace(0, 0.88, 256)))
+
+
+def _figure(panels: int, width: float | None = None, height: float = 3.6,
+            ) -> tuple[Figure, list[Axes]]:
+  columns = min(panels, 3)
+  rows = -(-panels // columns)
+  with matplotlib.rc_context(STYLE):
+    figure = Figure(figsize=(width or 4.6 * columns, height * rows), layout='constrained')
+    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(panels)]
+  return figure, axes
+
+
+def _log(axes: Axes, which: str, values: Any, name: str = '') -> None:
+  """A logarithmic axis with plain labels (20k, 1M), where the values are positive."""
+  values = np.asarray(values, float)
+  values = values[np.isfinite(values)]
+  if not len(values) or values.min() <= 0 or name == 'r':
+    return
+  (axes.set_xscale if which == 'x' else axes.set_yscale)('log')
+  axis = axes.xaxis if which == 'x' else axes.yaxis
+  decades = np.log10(values.max() / values.min())
+  subs = (1.0,) if decades > 3.5 else (1.0, 3.0) if decades > 2 else (1.0, 2.0, 5.0)
+  axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=20))
+  axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: number(v)))
+  axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _held(found: Fit) -> list[dict[str, Any]]:
+  return found.extra.get('held_out') or []
+
+
+def _size(values: np.ndarray) -> float:
+  return 26 if len(values) < MANY else 9
+
+
+def _alpha(values: np.ndarray) -> float:
+  return 1.0 if len(values) < MANY else 0.5
