@@ -8,8 +8,9 @@ and every kind of colour vision read the same.
 from __future__ import annotations
 
 import base64
+import functools
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib
@@ -29,13 +30,24 @@ LABELS = {
     'r': 'mixture ratio r', 'V': 'vocabulary size V', 'H': 'training characters H',
     'U': 'unique tokens U', 'S': 'steps S', 'B': 'batch, tokens'}
 LOSS = 'loss, nats per token'
-STYLE = {
+STYLE: Any = {
     'font.size': 9.5, 'font.family': 'sans-serif', 'axes.edgecolor': '#666666',
     'axes.labelcolor': INK, 'axes.grid': True, 'grid.color': '#e3e3e3', 'grid.linewidth': 0.6,
     'axes.spines.top': False, 'axes.spines.right': False, 'axes.axisbelow': True,
     'axes.titlesize': 10.5, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
     'legend.frameon': False, 'legend.fontsize': 8.5, 'svg.hashsalt': 'report'}
 MANY = 400  # points beyond which markers get small and pale, and pictures are pixels
+
+
+def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
+  """Draws under STYLE without changing anyone's matplotlib settings."""
+
+  @functools.wraps(draw)
+  def styled(*args: Any, **kwargs: Any) -> Any:
+    with matplotlib.rc_context(STYLE):
+      return draw(*args, **kwargs)
+
+  return styled
 
 
 def number(value: float) -> str:
@@ -48,11 +60,12 @@ def number(value: float) -> str:
   return f'{value:.3g}'
 
 
+@_styled
 def loss_curves(table: pd.DataFrame, domain: str) -> Figure:
   """Every run's loss against its tokens, coloured by size; held-out runs dashed."""
   figure, (axes,) = _figure(1, width=7.6, height=4.0)
-  sizes = table['N'].astype(float)
-  colours = _Colours(sizes)
+  fitted = ~table['held_out'].astype(bool)
+  colours = _Colours(table['N'][fitted if fitted.any() else ~fitted].astype(float))
   ends = []
   for _, run in table.groupby('run_id', sort=False):
     run = run.sort_values('step')
@@ -77,6 +90,7 @@ def loss_curves(table: pd.DataFrame, domain: str) -> Figure:
   return figure
 
 
+@_styled
 def slices(found: Fit) -> Figure:
   """Loss against each input, data and fitted curves, coloured by the next input."""
   names = found.law.inputs
@@ -94,7 +108,7 @@ def slices(found: Fit) -> Figure:
     if name != other:
       every = np.append(x, [row[name] for row in held])
       _curves(axes, found, name, other, every, colours)
-      axes.legend(loc='upper right', ncols=1, handlelength=1.2)
+      axes.legend(loc='best', handlelength=1.2)
     _log(axes, 'x', np.append(x, [row[name] for row in held]), name)
     axes.set_xlabel(LABELS.get(name, name))
     axes.set_ylabel(LOSS)
@@ -116,6 +130,7 @@ def _curves(axes: Axes, found: Fit, name: str, other: str, x: np.ndarray, colour
               lw=1.3, ls='--', label=f'{other} = {number(value)}, held out')
 
 
+@_styled
 def surface(found: Fit, optimum: Mapping[str, np.ndarray] | None = None) -> Figure | None:
   """Contours of the fitted loss over N and D, with the data, lines of equal FLOPs, the optimum."""
   if not {'N', 'D'} <= set(found.law.inputs):
@@ -124,13 +139,15 @@ def surface(found: Fit, optimum: Mapping[str, np.ndarray] | None = None) -> Figu
   held = _held(found)
   n = np.append(found.inputs['N'], [row['N'] for row in held])
   d = np.append(found.inputs['D'], [row['D'] for row in held])
-  edges = [np.geomspace(v.min() / 1.5, v.max() * 1.5, 90) for v in (d, n)]
+  edges = [np.geomspace(v.min() / 1.5, v.max() * 1.5, 200) for v in (d, n)]
   dd, nn = np.meshgrid(*edges)
   rest = {k: np.full(dd.shape, np.median(v)) for k, v in found.inputs.items()}
   z = found.predict(rest | {'N': nn, 'D': dd})
   low, high = min(found.loss.min(), z.min()), max(np.quantile(z, 0.98), found.loss.max())
   levels = np.unique(np.quantile(z, np.linspace(0.01, 0.99, 15)))
-  shade = axes.contourf(dd, nn, z, levels=np.linspace(low, high, 40), cmap=_MAP, extend='both')
+  # Pixels: a vector contour shows hairlines between its bands in most viewers.
+  shade = axes.pcolormesh(dd, nn, z, vmin=low, vmax=high, cmap=_MAP, shading='gouraud',
+                          rasterized=True)
   lines = axes.contour(dd, nn, z, levels=levels, colors='white', linewidths=0.6, alpha=0.8)
   axes.clabel(lines, fmt='%.3g', fontsize=7.5)
   axes.scatter(found.inputs['D'], found.inputs['N'], c=found.loss, cmap=_MAP, vmin=low, vmax=high,
@@ -154,21 +171,26 @@ def surface(found: Fit, optimum: Mapping[str, np.ndarray] | None = None) -> Figu
   bar.set_label(LOSS)
   bar.ax.grid(False)
   if axes.get_legend_handles_labels()[0]:
-    axes.legend(loc='upper left', facecolor='white', framealpha=0.85, frameon=True)
+    axes.legend(loc='lower left', bbox_to_anchor=(0, 1.0), ncols=2)
   return figure
 
 
 def _iso_flops(axes: Axes, n: np.ndarray, d: np.ndarray, edges: list[np.ndarray]) -> None:
+  pale = '#f4f4f4'
   for flops in 10.0 ** np.arange(np.ceil(np.log10(6 * n.min() * d.min())),
                                  np.floor(np.log10(6 * n.max() * d.max())) + 1):
-    axes.plot(edges[0], flops / 6 / edges[0], color='#333333', lw=0.7, ls=':')
-    at = np.sqrt(edges[1][-1] * edges[1][0])
-    spot = flops / 6 / at
-    if edges[0][0] < spot < edges[0][-1]:
-      axes.text(spot, at, f'{flops:.0e} FLOPs', fontsize=7, rotation=-45, rotation_mode='anchor',
-                ha='center', va='bottom', color=INK)
+    axes.plot(edges[0], flops / 6 / edges[0], color=pale, lw=1.1, ls=':')
+    top = edges[1][-1] / 1.12  # named where the line leaves the picture: above, or at the left
+    spot, at = flops / 6 / top, top
+    if spot < edges[0][0] * 1.05:
+      spot = edges[0][0] * 1.05
+      at = flops / 6 / spot
+    if spot < edges[0][-1] and at > edges[1][0]:
+      axes.text(spot, at, f' 1e{np.log10(flops):.0f} FLOPs', fontsize=7.5, color=pale, ha='left',
+                va='center')
 
 
+@_styled
 def iso_flops(found: Fit) -> Figure | None:
   """Loss against N at fixed compute with the minima, when the law has an optimum."""
   if found.law.optimum is None or set(found.law.inputs) != {'N', 'D'}:
@@ -202,6 +224,7 @@ def iso_flops(found: Fit) -> Figure | None:
   return figure
 
 
+@_styled
 def agreement(found: Fit) -> Figure:
   """Predicted against actual; held-out runs with their prediction intervals."""
   figure, (axes,) = _figure(1, width=4.8, height=4.2)
@@ -212,7 +235,9 @@ def agreement(found: Fit) -> Figure:
   for i, row in enumerate(_held(found)):
     every.append(np.array([row['actual'], row['predicted']]))
     if 'interval' in row:
-      axes.plot([row['actual']] * 2, row['interval'], color=HELD, lw=1.4, zorder=3)
+      low, high = row['interval']
+      axes.errorbar(row['actual'], row['predicted'], capsize=4, color=HELD, lw=1.4, zorder=3,
+                    yerr=[[row['predicted'] - low], [high - row['predicted']]])
       every.append(np.array(row['interval']))
     axes.scatter(row['actual'], row['predicted'], marker='D', s=38, facecolor='white',
                  edgecolor=HELD, lw=1.6, zorder=4,
@@ -226,6 +251,7 @@ def agreement(found: Fit) -> Figure:
   return figure
 
 
+@_styled
 def residuals(found: Fit) -> Figure:
   """Relative residuals against each input: structure here is what the law misses."""
   names = found.law.inputs
@@ -248,9 +274,9 @@ def residuals(found: Fit) -> Figure:
 def encoded(figure: Figure) -> str:
   """A picture as a data URI: SVG, or pixels when there are very many points."""
   buffer = io.BytesIO()
-  points = sum(len(c.get_offsets()) for a in figure.axes for c in a.collections)
+  points = sum(np.shape(c.get_offsets())[0] for a in figure.axes for c in a.collections)
   kind = 'png' if points > 3000 else 'svg'
-  with matplotlib.rc_context(STYLE):
+  with matplotlib.rc_context(STYLE):  # its hash salt makes the file the same every time
     figure.savefig(buffer, format=kind, dpi=150, bbox_inches='tight',
                    metadata={'Date': None} if kind == 'svg' else None)
   name = 'svg+xml' if kind == 'svg' else 'png'
@@ -285,10 +311,8 @@ def _figure(panels: int, width: float | None = None, height: float = 3.6,
             ) -> tuple[Figure, list[Axes]]:
   columns = min(panels, 3)
   rows = -(-panels // columns)
-  with matplotlib.rc_context(STYLE):
-    figure = Figure(figsize=(width or 4.6 * columns, height * rows), layout='constrained')
-    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(panels)]
-  return figure, axes
+  figure = Figure(figsize=(width or 5.2 * columns, height * rows), layout='constrained')
+  return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(panels)]
 
 
 def _log(axes: Axes, which: str, values: Any, name: str = '') -> None:
