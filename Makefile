@@ -50,7 +50,7 @@ golden: install
 
 constraints:
 	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --no-annotate \
-	  --extra data --extra dev --extra xm setup.cfg -o constraints.txt
+	  --extra data --extra dev --extra xm --extra tensorboard setup.cfg -o constraints.txt
 
 clean:
 	rm -rf $(VENV) workdir

@@ -155,18 +155,18 @@ class Recorder:
     self._progress.record(claimed, line)
     if self._folder is None:
       return
-    import tensorflow as tf  # pylint: disable=import-outside-toplevel
-    run_id = claimed.run.run_id
+    import tensorboardX  # pylint: disable=import-outside-toplevel
+    run_id, step = claimed.run.run_id, line['step']
     if run_id not in self._writers:
-      self._writers[run_id] = tf.summary.create_file_writer(f'{self._folder}/{run_id}')
-    with self._writers[run_id].as_default(step=line['step']):
-      for name, metrics in line['domains'].items():
-        for metric in ('loss', 'bits_per_byte', 'loss_unigram'):
-          tf.summary.scalar(f'{metric}/{name}', metrics[metric])
-      tf.summary.scalar('lr', line['lr'])
-      if line['train_loss'] is not None:
-        tf.summary.scalar('train_loss', line['train_loss'])
-    self._writers[run_id].flush()
+      self._writers[run_id] = tensorboardX.SummaryWriter(f'{self._folder}/{run_id}')
+    writer = self._writers[run_id]
+    for name, metrics in line['domains'].items():
+      for metric in ('loss', 'bits_per_byte', 'loss_unigram'):
+        writer.add_scalar(f'{metric}/{name}', metrics[metric], step)
+    for name in ('lr', 'train_loss'):
+      if line[name] is not None:
+        writer.add_scalar(name, line[name], step)
+    writer.flush()
 
 
 def display(work: Work) -> Progress:

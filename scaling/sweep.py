@@ -228,10 +228,10 @@ class _StopFlag:
 
 def _check_tensorboard() -> None:
   try:
-    import tensorflow  # noqa: F401  pylint: disable=import-outside-toplevel,unused-import
+    import tensorboardX  # noqa: F401  pylint: disable=import-outside-toplevel,unused-import
   except ImportError:
-    raise InputError("--tensorboard: needs TensorFlow, of the extra 'data': "
-                     "pip install -e '.[data]'") from None
+    raise InputError("--tensorboard: needs the extra 'tensorboard': "
+                     "pip install -e '.[tensorboard]'") from None
 
 
 def _summary(planned: study.Study, workdir: str) -> int:
