@@ -4,7 +4,8 @@ An order-2 Markov chain over S = 64 symbols. The next symbol depends on the newe
 the class a mod C of the one before it (C = 4), so 256 rows in place of 4,096: the second order
 matters, and 16,128 free numbers can be learnt from a few million tokens. Each row is the Zipf
 distribution p_k ~ k^-1.5, k = 1..64, laid over its own random permutation of the symbols; its
-probabilities are multiples of 2^-12, so that sampling by table is exact.
+probabilities are multiples of 2^-12 (what rounding leaves over goes to k = 1), so that sampling by
+table is exact.
 
 The pair chain's stationary distribution pi follows from that of (class of the older, newest),
 pi = pi P, and the entropy rate is H = sum_{c,b} pi(c, b) H(row(c, b)) nats a symbol. The seed is

@@ -26,6 +26,8 @@ from scaling.errors import InputError
 FORMAT = 1
 SPLITS = ('train', 'valid')
 MANIFEST = 'manifest.json'
+_FIELDS = {'corpus', 'dtype', 'fingerprint', 'sizes', 'source', 'splits', 'tokenizer',
+           'tokenizer_sha256', 'vocab_size'}
 
 
 def tokenizer_name(tokenizer: str, vocab_size: int, corpora: tuple[str, ...]) -> str:
@@ -82,7 +84,10 @@ class TokenStore:
       raise _broken(path, f'{MANIFEST} is not JSON') from None
     if not isinstance(manifest, dict) or manifest.get('format') != FORMAT:
       raise _broken(path, f'{MANIFEST} is not of format {FORMAT}')
-    for name, size in manifest.get('sizes', {}).items():
+    lost = sorted(_FIELDS - set(manifest))
+    if lost:
+      raise _broken(path, f'{MANIFEST} has no {lost[0]}')
+    for name, size in manifest['sizes'].items():
       try:
         found = os.path.getsize(os.path.join(path, name))
       except OSError:
