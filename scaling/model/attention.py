@@ -31,15 +31,14 @@ class Attention(nnx.Module):
 
   def __call__(self, x_BxLxD: Array) -> Array:
     B, L, D = x_BxLxD.shape
-    dtype = x_BxLxD.dtype
-    qkv = (x_BxLxD @ self.qkv[...].astype(dtype)).reshape(B, L, 3, self.heads, self.head_size)
+    qkv = layers.linear(x_BxLxD, self.qkv[...]).reshape(B, L, 3, self.heads, self.head_size)
     q_BxLxHxK, k_BxLxHxK, v_BxLxHxK = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
     if self.qk_norm:
       q_BxLxHxK, k_BxLxHxK = self.q_norm(q_BxLxHxK), self.k_norm(k_BxLxHxK)
     q_BxLxHxK = rotate(q_BxLxHxK, self.rope_base)
     k_BxLxHxK = rotate(k_BxLxHxK, self.rope_base)
     out_BxLxHxK = causal(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)
-    return out_BxLxHxK.reshape(B, L, D) @ self.out[...].astype(dtype)
+    return layers.linear(out_BxLxHxK.reshape(B, L, D), self.out[...])
 
 
 def rotate(x_BxLxHxK: Array, base: float) -> Array:
@@ -55,12 +54,40 @@ def rotate(x_BxLxHxK: Array, base: float) -> Array:
   return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
 
+@jax.custom_vjp
 def causal(q_BxLxHxK: Array, k_BxLxHxK: Array, v_BxLxHxK: Array) -> Array:
-  """softmax over the keys at or before each query, computed in at least float32."""
+  """softmax(q k^T / sqrt(K)) v over the keys at or before each query.
+
+  The softmax is computed in at least float32. With weights P, output O and its gradient G, the
+  derivative by the scores is P * (G V^T - rowsum(G * O)) (Dao et al. 2022): the row sum runs over K
+  numbers in place of L, and nothing of the mask or the maximum is differentiated.
+  """
+  return _causal_forward(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)[0]
+
+
+def _causal_forward(q_BxLxHxK: Array, k_BxLxHxK: Array, v_BxLxHxK: Array):
   L, K = q_BxLxHxK.shape[1], q_BxLxHxK.shape[3]
-  scores_BxHxLxL = jnp.einsum('blhk,bmhk->bhlm', q_BxLxHxK * K**-0.5, k_BxLxHxK)
-  scores_BxHxLxL = scores_BxHxLxL.astype(jnp.promote_types(q_BxLxHxK.dtype, jnp.float32))
-  mask = np.tril(np.ones((L, L), bool))
-  scores_BxHxLxL = jnp.where(mask, scores_BxHxLxL, -jnp.inf)
-  weights_BxHxLxL = jax.nn.softmax(scores_BxHxLxL, axis=-1).astype(q_BxLxHxK.dtype)
-  return jnp.einsum('bhlm,bmhk->blhk', weights_BxHxLxL, v_BxLxHxK)
+  dtype = q_BxLxHxK.dtype
+  q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q_BxLxHxK * K**-0.5, k_BxLxHxK, v_BxLxHxK))
+  scores_BxHxLxL = jnp.einsum('bhlk,bhmk->bhlm', q, k,
+                              preferred_element_type=jnp.promote_types(dtype, jnp.float32))
+  scores_BxHxLxL = jnp.where(np.tril(np.ones((L, L), bool)), scores_BxHxLxL, -jnp.inf)
+  weights_BxHxLxL = jax.nn.softmax(scores_BxHxLxL, axis=-1).astype(dtype)
+  out = jnp.einsum('bhlm,bhmk->bhlk', weights_BxHxLxL, v)
+  return jnp.swapaxes(out, 1, 2), (q, k, v, weights_BxHxLxL, out)
+
+
+def _causal_backward(saved, g_BxLxHxK: Array):
+  q, k, v, weights_BxHxLxL, out = saved
+  g, K = jnp.swapaxes(g_BxLxHxK, 1, 2), q.shape[3]
+  wide = jnp.promote_types(q.dtype, jnp.float32)
+  row_BxHxLx1 = (g.astype(wide) * out.astype(wide)).sum(-1, keepdims=True)
+  grad_v = jnp.einsum('bhlm,bhlk->bhmk', weights_BxHxLxL, g)
+  grad_BxHxLxL = jnp.einsum('bhlk,bhmk->bhlm', g, v, preferred_element_type=wide)
+  grad_BxHxLxL = (weights_BxHxLxL.astype(wide) * (grad_BxHxLxL - row_BxHxLx1)).astype(q.dtype)
+  grad_q = jnp.einsum('bhlm,bhmk->bhlk', grad_BxHxLxL, k) * K**-0.5
+  grad_k = jnp.einsum('bhlm,bhlk->bhmk', grad_BxHxLxL, q)
+  return tuple(jnp.swapaxes(x, 1, 2) for x in (grad_q, grad_k, grad_v))
+
+
+causal.defvjp(_causal_forward, _causal_backward)

@@ -49,12 +49,13 @@ class Transformer(nnx.Module):
 
   def __call__(self, tokens_BxL: Array) -> Array:
     """Logits [B, L, V] in the compute dtype."""
-    embedding_VxD = self.embedding[...].astype(self.dtype)
-    x_BxLxD = embedding_VxD[tokens_BxL]
+    x_BxLxD = self.embedding[...].astype(self.dtype)[tokens_BxL]
     for block in self.blocks:
       x_BxLxD = block(x_BxLxD)
     x_BxLxD = self.norm(x_BxLxD)
-    return x_BxLxD @ (embedding_VxD.T if self.tied else self.head[...].astype(self.dtype))
+    if self.tied:
+      return layers.linear_transposed(x_BxLxD, self.embedding[...])
+    return layers.linear(x_BxLxD, self.head[...])
 
 
 def init(spec: ModelSpec, vocab_size: int, seed: Array | int) -> Params:
