@@ -68,6 +68,8 @@ class Stores:
 def main(argv: list[str]) -> int:
   del argv
   given = str(_WORKDIR.value)
+  if not given:
+    raise bad('--workdir', given, 'it must name a folder')
   workdir = given if '://' in given else os.path.abspath(given)
   stores = Stores(_STORE.value or f'{workdir}/tokens')
   if _CONFIG.value is None:
