@@ -130,66 +130,111 @@ class Profile:
             ) -> Interval:
     """The interval of K quantities, on their own scale."""
     residuals = objectives.with_target(self.law, self.log, target)
-    lower, upper = self.coordinates.bounds()
-    count, size, rows = len(pick), self.u.size, len(self.data['y'])
+    count, size = len(pick), self.u.size
     place = {'pick': pick, **place}
     centre, slope = np.zeros(count), np.zeros((count, size))
     covariance = np.zeros((size, size))
     for k in range(count):  # r[-1] is the quantity itself when the aim is 0
       r, jacobian = solver.derivatives(residuals, self.u, self.data, _lane(place, k) | {'aim': 0.0})
       centre[k], slope[k] = r[-1], jacobian[-1]
-      covariance = np.linalg.pinv(jacobian[:-1].T @ jacobian[:-1], rcond=1e-12, hermitian=True)
+      square = jacobian[:-1].T @ jacobian[:-1]
+      covariance = np.linalg.inv(square + 1e-14 * np.trace(square) * np.eye(size))
     variance = np.einsum('kp,pq,kq->k', slope, covariance, slope)  # in units of a row's
     variance = np.maximum(variance, 1e-18)
     width = np.sqrt(self.limit * (variance + (1.0 if new else 0.0)))
+    # Where the data say nothing the linear width is without meaning: look nearer by.
+    width = np.minimum(width, np.maximum(1.0, np.abs(centre)))
+    towards = np.einsum('pq,kq->kp', covariance, slope) / variance[:, None]
+    if new:
+      towards = towards * (variance / (variance + 1))[:, None]
     sides = np.concatenate([-MULTIPLES[::-1], MULTIPLES])
     aim = centre[:, None] + width[:, None] * sides  # [K, M]
-    towards = np.einsum('pq,kq->kp', covariance, slope) / variance[:, None]
-    share = variance / (variance + 1) if new else np.ones(count)
-    move = ((aim - centre[:, None]) * share[:, None])[..., None] * towards[:, None]
-    start = self.u + np.clip(move, -2, 2)
-    # A confidence interval holds the quantity at its aim by a heavy weight, and what it reached
-    # is what counts; for a new run the weight is one row's, and the aim is the run's loss.
-    pull = np.ones(count) if new else 1e4 / variance
-    lanes: dict[str, Any] = {name: np.repeat(value, len(sides), 0)
+    start = self.u + np.clip((width[:, None] * sides)[..., None] * towards[:, None], -2, 2)
+    pull = 1.0 if new else 1e4 * self.limit / width[:, None]**2
+    tried = self._solve(residuals, place, aim, start, pull, new)
+    # A second round between the last point inside and the first outside, from the former.
+    looked = _Looked.at(centre, *tried[:2])
+    near = np.take_along_axis(np.concatenate([np.broadcast_to(self.u, (count, 1, size)), tried[2]],
+                                             1), looked.inside[..., None], 1)  # [K, 2, P]
+    shares = (np.arange(len(MULTIPLES)) + 1) / (len(MULTIPLES) + 1)
+    aim = looked.low[..., None] + (looked.high - looked.low)[..., None] * shares
+    gap = np.maximum(np.abs(looked.high - looked.low), 1e-9 * width[:, None])
+    pull = 1.0 if new else np.repeat(1e4 * self.limit / gap**2, len(MULTIPLES), 1)
+    again = self._solve(residuals, place, aim.reshape(count, -1),
+                        np.repeat(near, len(MULTIPLES), 1), pull, new)
+    both = [np.concatenate([x, y], 1) for x, y in zip(tried[:2], again[:2])]
+    return _Looked.at(centre, *both).interval()
+
+  def _solve(self, residuals: Any, place: dict[str, Any], aim: np.ndarray, start: np.ndarray,
+             pull: Any, new: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Refits with each quantity pulled to its aims [K, M] from start [K, M, P].
+
+    Returns what the quantities reached, sqrt of the rise of SSR over the limit, and u. A new run's
+    row weighs one and its loss is the aim; otherwise the weight `pull` holds the quantity there,
+    does not count, and what was reached does.
+    """
+    lower, upper = self.coordinates.bounds()
+    count, times = aim.shape
+    lanes: dict[str, Any] = {name: np.repeat(value, times, 0)
                              for name, value in place.items() if name != 'x'}
     if 'x' in place:
-      lanes['x'] = {name: np.repeat(v, len(sides)) for name, v in place['x'].items()}
+      lanes['x'] = {name: np.repeat(v, times) for name, v in place['x'].items()}
     lanes['aim'] = aim.ravel()
-    weights = np.ones((count * len(sides), rows + 1))
-    weights[:, -1] = np.repeat(pull, len(sides))
-    found = solver.minimise(residuals, np.clip(start.reshape(-1, size), lower, upper), self.data,
-                            lanes, weights, np.full(rows + 1, np.inf), lower, upper, steps=STEPS)
-    reached, rise = aim.copy(), 2 * found.f.reshape(count, -1) - self.ssr
+    rows = len(self.data['y'])
+    weights = np.ones((count * times, rows + 1))
+    weights[:, -1] = np.broadcast_to(pull, aim.shape).ravel()
+    found = solver.minimise(residuals, np.clip(start.reshape(-1, self.u.size), lower, upper),
+                            self.data, lanes, weights, np.full(rows + 1, np.inf), lower, upper,
+                            steps=STEPS)
+    reached, rise = aim, 2 * found.f.reshape(aim.shape) - self.ssr
     if not new:
-      with_aim = solver.batch(residuals, found.u, self.data, lanes)[:, -1].reshape(count, -1)
-      reached = aim + with_aim
-      rise = rise - pull[:, None] * with_aim**2
-    return _crossings(centre, reached, np.sqrt(np.maximum(rise / self.limit, 0)))
+      missed = solver.batch(residuals, found.u, self.data, lanes)[:, -1].reshape(aim.shape)
+      reached, rise = aim + missed, rise - pull * missed**2
+    z = np.sqrt(np.maximum(np.nan_to_num(rise / self.limit, nan=np.inf), 0))
+    return reached, z, found.u.reshape(*aim.shape, -1)
 
 
-def _crossings(centre: np.ndarray, reached: np.ndarray, z: np.ndarray) -> Interval:
-  """Where z, 0 at the centre and rising outwards, passes one on either side; rows are [K, M]."""
-  half = z.shape[1] // 2
-  ends, flats = [], []
-  for side in (slice(half - 1, None, -1), slice(half, None)):
-    at = np.concatenate([centre[:, None], reached[:, side]], 1)
-    height = np.concatenate([np.zeros((len(z), 1)), np.nan_to_num(z[:, side], nan=np.inf)], 1)
-    height = np.minimum.accumulate(height[:, ::-1], 1)[:, ::-1]  # a solve that failed is too high
-    end, flat = np.empty(len(z)), np.zeros(len(z), bool)
-    for k in range(len(z)):
-      above = np.flatnonzero(height[k] >= 1)
-      if not len(above):
-        outermost = np.argmax(np.abs(at[k] - centre[k]))
-        end[k], flat[k] = at[k, outermost], True
-        continue
-      j = above[0]
-      low, high = height[k, j - 1], height[k, j]
-      share = (1 - low) / (high - low) if np.isfinite(high) else 0.0
-      end[k] = at[k, j - 1] + share * (at[k, j] - at[k, j - 1])
-    ends.append(end)
-    flats.append(flat)
-  return Interval(ends[0], ends[1], flats[0], flats[1])
+@dataclasses.dataclass(frozen=True)
+class _Looked:
+  """Profiles of K quantities, and on either side the last point below and the first above one."""
+
+  low: np.ndarray  # [K, 2], the last place where z < 1; side 0 is below the centre
+  high: np.ndarray  # [K, 2], the first where z >= 1, or the outermost
+  z_low: np.ndarray
+  z_high: np.ndarray
+  flat: np.ndarray  # [K, 2], z stays below one
+  inside: np.ndarray  # [K, 2], the index of `low` among the points; 0 is the centre
+
+  @classmethod
+  def at(cls, centre: np.ndarray, reached: np.ndarray, z: np.ndarray) -> _Looked:
+    """From points reached [K, M] with heights z [K, M], in any order."""
+    shape = (len(centre), 2)
+    low, high, z_low, z_high = (np.zeros(shape) for _ in range(4))
+    flat, inside = np.zeros(shape, bool), np.zeros(shape, int)
+    for k in range(len(centre)):
+      at = np.append(centre[k], reached[k])
+      height = np.append(0.0, z[k])
+      for side, sign in enumerate((-1.0, 1.0)):
+        chosen = np.flatnonzero(np.isfinite(at) & (sign * (at - centre[k]) >= 0))
+        order = chosen[np.argsort(sign * at[chosen], kind='stable')]
+        # Heights rise outwards; one above a later one is a solve that ended too high.
+        heights = np.minimum.accumulate(height[order][::-1])[::-1]
+        heights[0] = 0.0
+        above = np.flatnonzero(heights >= 1)
+        j = above[0] if len(above) else len(order) - 1
+        i = max(j - 1, 0) if len(above) else j
+        low[k, side], high[k, side] = at[order[i]], at[order[j]]
+        z_low[k, side], z_high[k, side] = heights[i], heights[j]
+        flat[k, side] = not len(above)
+        inside[k, side] = order[i]
+    return cls(low, high, z_low, z_high, flat, inside)
+
+  def interval(self) -> Interval:
+    """Where z passes one, between the two points."""
+    step = np.where(np.isfinite(self.z_high), self.z_high - self.z_low, np.inf)
+    share = np.where(self.flat | (step <= 0), 0.0, (1 - self.z_low) / np.where(step > 0, step, 1))
+    ends = self.low + share * (self.high - self.low)
+    return Interval(ends[:, 0], ends[:, 1], self.flat[:, 0], self.flat[:, 1])
 
 
 def _lane(place: dict[str, Any], k: int) -> dict[str, Any]:
