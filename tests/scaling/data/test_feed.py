@@ -95,7 +95,7 @@ def test_evaluation_reads_the_first_windows_of_valid(stores):
 def test_bad_pairs_of_spec_and_stores(stores):
   with pytest.raises(InputError, match=r'data.domains: .b. .* no token store'):
     Feed(spec(), {'a': stores['a']})
-  with pytest.raises(InputError, match='unique_tokens: 1000000000 .* has .* tokens'):
+  with pytest.raises(InputError, match=r'unique_tokens: 1000000000 .* has .* tokens'):
     Feed(spec(unique=10**9), stores)
   other = specs.DomainSpec(1.0, fingerprint='0' * 16)
   data = dataclasses.replace(spec().data, domains={'a': other})
@@ -105,5 +105,5 @@ def test_bad_pairs_of_spec_and_stores(stores):
   with pytest.raises(InputError, match=r'data.vocab_size: 512 .* has 256'):
     Feed(dataclasses.replace(spec(), data=data), stores)
   data = dataclasses.replace(spec().data, length=10**6)
-  with pytest.raises(InputError, match='data.length: 1000000'):
+  with pytest.raises(InputError, match=r'data.length: 1000000'):
     Feed(dataclasses.replace(spec(), data=data), stores)

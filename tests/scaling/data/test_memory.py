@@ -13,7 +13,8 @@ def texts():
   for i in range(megabytes * 100):
     yield f'{i} ' + 'some words of a long text ' * 400  # 10 kB
 spool = build.Spool(root + '/spool', 'long', texts(), 0.05, lambda *_: None)
-build.text_store(root + '/bytes/long', root + '/work', spool, tokenizers.Bytes(), {}, lambda *_: None)
+build.text_store(root + '/bytes/long', root + '/work', spool, tokenizers.Bytes(), {},
+                 lambda *_: None)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 '''
 

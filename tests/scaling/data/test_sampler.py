@@ -1,5 +1,6 @@
 """The sampler: counts follow the weights, epochs are exact, and only `drawn` carries over."""
 
+import itertools
 import time
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_every_window_of_an_epoch_once_in_an_order_of_its_own(w, batch, seed):
     epochs = [read[i:i + size] for i in range(0, len(read) - size + 1, size)]
     for epoch in epochs:
       np.testing.assert_array_equal(np.sort(epoch), np.arange(size))
-    for one, other in zip(epochs, epochs[1:]):
+    for one, other in itertools.pairwise(epochs):
       assert (one != other).any()
 
 
