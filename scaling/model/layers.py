@@ -118,9 +118,28 @@ class FeedForward(nnx.Module):
 
   def __call__(self, x_BxLxD: Array) -> Array:
     h_BxLxF = linear(x_BxLxD, self.up[...])
-    if self.gated:
-      gate, up = jnp.split(h_BxLxF, 2, axis=-1)
-      h_BxLxF = jax.nn.silu(gate) * up
-    else:
-      h_BxLxF = jax.nn.gelu(h_BxLxF)
+    h_BxLxF = gated_silu(h_BxLxF) if self.gated else jax.nn.gelu(h_BxLxF)
     return linear(h_BxLxF, self.down[...])
+
+
+@jax.custom_vjp
+def gated_silu(h_BxLx2F: Array) -> Array:
+  """silu(gate) * up of the halves (gate, up); with s = sigmoid(gate) and the gradient g, the
+  derivatives are g up s (1 + gate (1 - s)) and g gate s, written out so as to store h alone.
+  """
+  gate, up = jnp.split(h_BxLx2F, 2, axis=-1)
+  return jax.nn.silu(gate) * up
+
+
+def _gated_forward(h_BxLx2F: Array):
+  return gated_silu(h_BxLx2F), h_BxLx2F
+
+
+def _gated_backward(h_BxLx2F: Array, g_BxLxF: Array):
+  gate, up = jnp.split(h_BxLx2F, 2, axis=-1)
+  s = jax.nn.sigmoid(gate)
+  by_gate = g_BxLxF * up * s * (1 + gate * (1 - s))
+  return (jnp.concatenate([by_gate, g_BxLxF * gate * s], axis=-1),)
+
+
+gated_silu.defvjp(_gated_forward, _gated_backward)
