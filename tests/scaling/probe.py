@@ -36,7 +36,7 @@ class FakeStore:
   tokenizer: str
   vocab_size: int
   fingerprint: str = '0123456789abcdef'
-  train: int = 3_000_000
+  train: int = 9_000_000
   valid: int = 100_000
 
   def count(self, split: str) -> int:
