@@ -162,6 +162,8 @@ def _empty(value: Any) -> bool:
 def _sample(values: np.ndarray) -> str:
   """A cell that is not a number, for the message."""
   for value in values.ravel():
+    if _empty(value):
+      continue
     try:
       float(value)
     except (TypeError, ValueError):

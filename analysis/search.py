@@ -1,7 +1,8 @@
 """The best parameters of a law for a data set: many starts, dropped early, finished exactly.
 
 1. Every start takes a few reweighted least-squares steps; the 64 lowest go on.
-2. Newton steps to convergence, through the objective's thresholds (LAD is a limit of them).
+2. Newton steps to convergence, through the objective's thresholds (LAD is a limit of them, and
+   ends with linear programs).
 3. The best is restarted from around itself until nothing lower is found.
 What the other starts ended in is reported: a minimum nearly as low is worth knowing about.
 """
@@ -69,7 +70,44 @@ def search(law: Law, coordinates: Coordinates, objective: Objective, data: dict[
       u, f, converged = tried.u[best], tried.f[best], bool(tried.converged[best])
     if not improved:
       break
+  if objective.name == 'lad_log':
+    u = vertex(r, data, u, lower, upper)
   return Found(u, converged, _others(ends, u, f))
+
+
+def vertex(residuals: Any, data: dict[str, Any], u: np.ndarray, lower: np.ndarray,
+           upper: np.ndarray) -> np.ndarray:
+  """The optimum of sum |r| near u, by linear programs over a shrinking box.
+
+  Where P residuals vanish sum |r| has a kink, and smoothing stalls within 1e-7 of it on real data;
+  the linearised problem has its optimum exactly at such a corner.
+  """
+  from scipy import optimize, sparse  # a tenth of a second that only LAD needs
+
+  def at(v: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    r, jacobian = solver.derivatives(residuals, v, data, {})
+    return float(np.sum(np.abs(r))), r, jacobian
+
+  rows, size = len(data['y']), u.size
+  eye = sparse.identity(rows)
+  cost = np.append(np.zeros(size), np.ones(rows))  # the variables are the move, and |r|
+  total, r, jacobian = at(u)
+  radius = 1e-2
+  while radius > 1e-12:
+    box = [(max(-radius, low - v), min(radius, high - v))
+           for v, low, high in zip(u, lower, upper)]
+    move = optimize.linprog(
+        cost, A_ub=sparse.bmat([[jacobian, -eye], [-jacobian, -eye]]), b_ub=np.append(-r, r),
+        bounds=[*box, *[(0, None)] * rows], method='highs').x
+    if move is None:
+      break
+    trial = np.clip(u + move[:size], lower, upper)
+    lower_total, trial_r, trial_jacobian = at(trial)
+    if lower_total < total * (1 - 1e-15):
+      u, total, r, jacobian = trial, lower_total, trial_r, trial_jacobian
+    else:
+      radius /= 8
+  return u
 
 
 def _others(ends: solver.Solution, u: np.ndarray, f: float) -> tuple[tuple[np.ndarray, float], ...]:

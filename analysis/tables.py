@@ -28,6 +28,8 @@ def read(path: str) -> pd.DataFrame:
       table = pd.read_csv(path, skipinitialspace=True, low_memory=False)
   except (ValueError, OSError, EOFError, OverflowError, zlib.error) as error:
     raise InputError(f'{path}: it cannot be read as a table ({_line(error)})') from None
+  if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the columns by one
+    raise InputError(f'{path}: its rows hold more cells than its header has names')
   if not len(table):
     raise InputError(f'{path}: it holds no rows')
   table.columns = [str(c).strip() for c in table.columns]
