@@ -149,7 +149,7 @@ def test_a_store_is_opened_once_a_tokenizer():
 
 
 def test_max_epochs_lets_data_repeat():
-  tokens = 4_000_000  # of a store of 3,000,000
+  tokens = 12_000_000  # of a store of 9,000,000
   with pytest.raises(InputError, match=r'config\.base\.steps: .*1\.33 epochs.*max_epochs is 1'):
     build(config(tokens=tokens))
   assert build(config(tokens=tokens, max_epochs=2)).runs[0].spec.steps == round(tokens / 2048)
@@ -227,14 +227,14 @@ BAD = {
     'too few validation windows': (_changed('base.evaluation.windows', 800),
                                    r'config\.base\.evaluation\.windows: 800 .* has 781 of 128'),
     'more unique tokens than there are': (
-        _changed('base.data.domains.docs.unique_tokens', 5_000_000),
-        r'config\.base\.data\.domains\.docs\.unique_tokens: 5000000 .* has 3000000 tokens'),
+        _changed('base.data.domains.docs.unique_tokens', 15_000_000),
+        r'config\.base\.data\.domains\.docs\.unique_tokens: 15000000 .* has 9000000 tokens'),
     'fewer unique tokens than a window': (
         _changed('base.data.domains.docs.unique_tokens', 100),
         r'config\.base\.data\.domains\.docs\.unique_tokens: 100 .* takes 129 tokens'),
     'another fingerprint': (_changed('base.data.domains.docs.fingerprint', 'ff'),
                             r"fingerprint: 'ff' is not allowed; the token store has 0123456789"),
-    'longer than the text': (_changed('base.data.length', 4_000_000),
+    'longer than the text': (_changed('base.data.length', 10_000_000),
                              r'config\.base\.evaluation\.windows: 256 .* has 0 of 4000000'),
 }
 
