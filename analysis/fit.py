@@ -100,8 +100,6 @@ class Fit:
 
   def to_dict(self) -> dict[str, Any]:
     """fit.json as Python values."""
-    residual = np.log(self.predict(self.inputs)) - np.log(self.loss) if self.objective.log else (
-        self.predict(self.inputs) - self.loss)
     return {
         'law': self.law.name, 'formula': self.law.formula, 'source': self.law.source,
         'params': self.params, 'intervals': self.intervals,
@@ -110,7 +108,7 @@ class Fit:
                       'value': self.value},
         'metrics': self.metrics, 'n_points': len(self.loss), 'n_dropped': self.dropped,
         'n_groups': len(np.unique(self.groups)), 'noise_floor': self.noise_floor,
-        'residual_std': float(np.std(residual)), 'warnings': self.warnings, **self.extra,
+        'residual_std': float(np.std(self._residual)), 'warnings': self.warnings, **self.extra,
         'points': {**{k: v.tolist() for k, v in self.inputs.items()},
                    'loss': self.loss.tolist(), 'group': [str(g) for g in self.groups]},
         'samples': None if self.samples is None else [[float(f'{x:.7g}') for x in row]
@@ -167,6 +165,11 @@ class Fit:
     return np.clip(self._coordinates.internal(self.params), lower, upper)
 
   @functools.cached_property
+  def _residual(self) -> np.ndarray:
+    predicted = self.predict(self.inputs)
+    return np.log(predicted / self.loss) if self.objective.log else predicted - self.loss
+
+  @functools.cached_property
   def _profile(self) -> Profile:
     return Profile.of(self.law, self._coordinates, self.objective.log, self._data, self._centre,
                       len(np.unique(self.groups)), self.level, self.noise_floor)
@@ -176,7 +179,8 @@ class Fit:
     assert self.samples is not None
     lower, upper = self._coordinates.bounds()
     return np.clip(uncertainty.spread(self.samples, self._centre, len(np.unique(self.groups)),
-                                      self.level), lower, upper)
+                                      self.level, self.objective.quadratic(self._residual)),
+                   lower, upper)
 
   def _from_samples(self, x: dict[str, np.ndarray], new: bool) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles over refits, each with the residual of some row added for a new run."""
@@ -185,8 +189,7 @@ class Fit:
                              {k: v[None] for k, v in x.items()})
     if new:
       log = self.objective.log
-      residual = (np.log(self.loss / self.predict(self.inputs)) if log
-                  else self.loss - self.predict(self.inputs))
+      residual = -self._residual
       # Every refit meets residuals at evenly spread ranks, in an order of its own.
       count, groups = len(found), len(np.unique(self.groups))
       ranks = (np.random.default_rng(0).permutation(8 * count) + 0.5) / (8 * count)

@@ -52,6 +52,12 @@ class Objective:
       return LAD_DELTAS
     return (self.delta,) if self.delta is not None else (np.inf,)
 
+  def quadratic(self, r: np.ndarray) -> float:
+    """The share of residuals where the objective is quadratic."""
+    if self.name == 'lad_log':
+      return 0.0
+    return 1.0 if self.delta is None else float(np.mean(np.abs(r) <= self.delta))
+
   def value(self, r: np.ndarray) -> float:
     """The objective of residuals r."""
     if self.name == 'lad_log':

@@ -2,11 +2,13 @@
 
 Groups are what was drawn independently: runs that share no ancestor. With at least three times as
 many groups as parameters the groups are resampled and refitted (objective and all); samples are
-then spread around the fit by sqrt(G / (G - P)) and by the ratio of the t to the normal quantile,
-without which percentile intervals of a fit with P parameters are too narrow (docs/fit.md has the
-coverage). With fewer, every quantity q has the interval
+then spread around the fit by (G / (G - P))^(q / 2) and by the ratio of the t to the normal
+quantile, q being the share of residuals in the objective's quadratic part. Without that, percentile
+intervals of a least-squares fit (q = 1) are too narrow; those of a nearly absolute one (q = 0) are
+wide enough as they are (docs/fit.md has the coverage). With fewer, every quantity h has the
+interval
 
-  {c : min over {u : q(u) = c} of SSR(u) - min SSR <= t^2 s^2},   s^2 = max(SSR / (G - P), floor^2),
+  {c : min over {u : h(u) = c} of SSR(u) - min SSR <= t^2 s^2},   s^2 = max(SSR / (G-P), floor^2),
 
 t the Student quantile with G - P degrees of freedom; SSR is the sum of squared residuals (of the
 log for a `_log` objective). For a linear law with normal errors that is the textbook interval; a
@@ -59,12 +61,14 @@ def bootstrap(law: Law, coordinates: Coordinates, objective: Objective, data: di
   return refits
 
 
-def spread(samples: np.ndarray, centre: np.ndarray, groups: int, level: float) -> np.ndarray:
-  """Samples [S, ...] moved away from their centre, for the P parameters that were fitted."""
+def spread(samples: np.ndarray, centre: np.ndarray, groups: int, level: float, quadratic: float,
+           ) -> np.ndarray:
+  """Samples [S, P] moved away from their centre; quadratic is q above."""
   size = samples.shape[-1]
   freedom = max(groups - size, 1)
   tail = (1 + level) / 2
-  factor = np.sqrt(groups / freedom) * special.stdtrit(freedom, tail) / special.ndtri(tail)
+  factor = (groups / freedom)**(quadratic / 2) * (
+      special.stdtrit(freedom, tail) / special.ndtri(tail))
   return centre + factor * (samples - centre)
 
 
