@@ -235,7 +235,7 @@ BAD = {
     'another fingerprint': (_changed('base.data.domains.docs.fingerprint', 'ff'),
                             r"fingerprint: 'ff' is not allowed; the token store has 0123456789"),
     'longer than the text': (_changed('base.data.length', 10_000_000),
-                             r'config\.base\.evaluation\.windows: 256 .* has 0 of 4000000'),
+                             r'config\.base\.evaluation\.windows: 256 .* has 0 of 10000000'),
 }
 
 
