@@ -59,7 +59,7 @@ def test_a_folder_without_its_index_or_the_run_is_no_checkpoint(saved):
   with pytest.raises(Damaged, match='cannot be read'):
     checkpoint.restore(workdir, folder, 'a')
   (path / 'index.json').unlink()
-  with pytest.raises(Damaged, match='index.json is missing'):
+  with pytest.raises(Damaged, match=r'index\.json is missing'):
     checkpoint.restore(workdir, folder, 'a')
 
 
