@@ -62,7 +62,7 @@ def minimise(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any
     with jax.enable_x64(True):  # a setting of the thread
       rows = np.arange(first, min(first + CHUNK, count))
       padded = np.resize(rows, CHUNK)
-      out = _solve(residuals, curvature, u[padded], data,
+      out = _solve(residuals, curvature == 'newton', u[padded], data,
                    jax.tree.map(lambda x: part(x, padded), lanes), part(weights, padded), delta,
                    lower, upper, free[padded], np.arange(CHUNK) < len(rows), steps)
       return tuple(np.asarray(x)[:len(rows)] for x in out)
@@ -70,13 +70,6 @@ def minimise(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any
   parts = _threads(run, range(0, count, CHUNK))
   joined = [np.concatenate(x) for x in zip(*parts)]
   return Solution(*joined)
-
-
-def values(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any, lane: Any,
-           weights: np.ndarray, delta: np.ndarray) -> np.ndarray:
-  """f at every row of u [S, P], for one lane's data."""
-  with jax.enable_x64(True):
-    return np.asarray(_values(residuals, u, data, lane, weights, delta))
 
 
 def batch(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any, lanes: Any,
@@ -104,13 +97,6 @@ def _threads(run: Callable[[int], Any], items: range) -> list[Any]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _values(residuals, u, data, lane, weights, delta):
-  def one(v):
-    return jnp.sum(weights * huber(residuals(v, data, lane), delta))
-  return jax.lax.map(one, u, batch_size=CHUNK)
-
-
-@functools.partial(jax.jit, static_argnums=0)
 def _batch(residuals, u, data, lanes):
   return jax.vmap(lambda v, lane: residuals(v, data, lane))(u, lanes)
 
@@ -120,7 +106,7 @@ def _derivatives(residuals, u, data, lane):
   return residuals(u, data, lane), jax.jacfwd(residuals)(u, data, lane)
 
 
-def _model(residuals, curvature, u, data, lane, weights, delta):
+def _model(residuals, newton, u, data, lane, weights, delta):
   """f, its gradient and the curvature at u, for one lane."""
   function = functools.partial(residuals, data=data, lane=lane)
 
@@ -132,12 +118,16 @@ def _model(residuals, curvature, u, data, lane, weights, delta):
   f = jnp.sum(weights * huber(r, delta))
   slope = weights * jnp.clip(r, -delta, delta)
   gradient = slope @ jacobian
-  if curvature == 'gauss':
-    bent = weights * jnp.minimum(1.0, delta / jnp.maximum(jnp.abs(r), 1e-300))
-    return f, gradient, (jacobian.T * bent) @ jacobian
-  bent = weights * (jnp.abs(r) <= delta)
-  second = jax.jacfwd(jax.grad(lambda v: jax.lax.stop_gradient(slope) @ function(v)))(u)
-  return f, gradient, (jacobian.T * bent) @ jacobian + second
+
+  def second(v):
+    return jax.jacfwd(jax.grad(lambda z: jax.lax.stop_gradient(slope) @ function(z)))(v)
+
+  size = jnp.abs(r)
+  bent = weights * jnp.where(newton, size <= delta,
+                             jnp.minimum(1.0, delta / jnp.maximum(size, 1e-300)))
+  # A branch, not a factor: a step that reweights does not pay for second derivatives.
+  rest = jax.lax.cond(newton, second, lambda v: jnp.zeros((v.size, v.size), v.dtype), u)
+  return f, gradient, (jacobian.T * bent) @ jacobian + rest
 
 
 def _step(u, gradient, hessian, damping, lower, upper, free):
@@ -154,9 +144,9 @@ def _step(u, gradient, hessian, damping, lower, upper, free):
   return u + move, -(gradient @ move + move @ hessian @ move / 2)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _solve(residuals, curvature, u, data, lanes, weights, delta, lower, upper, free, active, steps):
-  model = jax.vmap(lambda v, lane, w: _model(residuals, curvature, v, data, lane, w, delta))
+@functools.partial(jax.jit, static_argnums=0)
+def _solve(residuals, newton, u, data, lanes, weights, delta, lower, upper, free, active, steps):
+  model = jax.vmap(lambda v, lane, w: _model(residuals, newton, v, data, lane, w, delta))
   step = jax.vmap(_step, (0, 0, 0, 0, None, None, 0))
   u = jnp.clip(u, lower, upper)
 
@@ -167,7 +157,7 @@ def _solve(residuals, curvature, u, data, lanes, weights, delta, lower, upper, f
     i, u, f, g, h, damping, active, converged = state
     trial, promised = step(u, g, h, damping, lower, upper, free)
     promised = jnp.where(active, promised, 0.0)
-    small = promised <= TOLERANCE * f + 1e-33
+    small = jnp.isfinite(f) & (promised <= TOLERANCE * f + 1e-33)
     f1, g1, h1 = model(trial, lanes, weights)
     accept = active & (f1 < f) & usable(f1, g1, h1)
     gain = (f - f1) / jnp.where(promised > 0, promised, 1.0)
@@ -178,13 +168,12 @@ def _solve(residuals, curvature, u, data, lanes, weights, delta, lower, upper, f
     h = jnp.where(accept[:, None, None], h1, h)
     f = jnp.where(accept, f1, f)
     converged = converged | (active & small)
-    active = active & ~small & (damping < 1e12)
+    active = active & ~small & (damping < 1e12) & jnp.isfinite(f)
     return i + 1, u, f, g, h, damping, active, converged
 
-  f, g, h = model(u, lanes, weights)
-  fine = usable(f, g, h)
-  f = jnp.where(fine, f, jnp.inf)
-  g, h = jnp.where(fine[:, None], g, 0.0), jnp.where(fine[:, None, None], h, 0.0)
-  state = (0, u, f, g, h, jnp.full(u.shape[:1], 1e-2), active & fine, jnp.zeros_like(active))
+  # The first pass stays where it is, from f = inf: the model is compiled once, in the loop.
+  count, size = u.shape
+  state = (-1, u, jnp.full(count, jnp.inf), jnp.zeros_like(u), jnp.zeros((count, size, size)),
+           jnp.full(count, 5e-2), active, jnp.zeros_like(active))
   state = jax.lax.while_loop(lambda s: (s[0] < steps) & jnp.any(s[6]), body, state)
   return state[1], state[2], state[7]

@@ -2,11 +2,11 @@
 
 Groups are what was drawn independently: runs that share no ancestor. With at least three times as
 many groups as parameters the groups are resampled and refitted (objective and all); samples are
-then spread around the fit by (G / (G - P))^(q / 2) and by the ratio of the t to the normal
-quantile, q being the share of residuals in the objective's quadratic part. Without that, percentile
-intervals of a least-squares fit (q = 1) are too narrow; those of a nearly absolute one (q = 0) are
-wide enough as they are (docs/fit.md has the coverage). With fewer, every quantity h has the
-interval
+then spread around the fit by F^q, with F = sqrt(G / (G - P)) t / z (the ratio of the Student to the
+normal quantile) and q the share of residuals in the objective's quadratic part. Without that,
+percentile intervals of a least-squares fit (q = 1) are too narrow; those of a nearly absolute one
+(q = 0) are wide enough as they are (docs/fit.md has the coverage). With fewer, every quantity h has
+the interval
 
   {c : min over {u : h(u) = c} of SSR(u) - min SSR <= t^2 s^2},   s^2 = max(SSR / (G-P), floor^2),
 
@@ -67,9 +67,8 @@ def spread(samples: np.ndarray, centre: np.ndarray, groups: int, level: float, q
   size = samples.shape[-1]
   freedom = max(groups - size, 1)
   tail = (1 + level) / 2
-  factor = (groups / freedom)**(quadratic / 2) * (
-      special.stdtrit(freedom, tail) / special.ndtri(tail))
-  return centre + factor * (samples - centre)
+  factor = np.sqrt(groups / freedom) * special.stdtrit(freedom, tail) / special.ndtri(tail)
+  return centre + factor**quadratic * (samples - centre)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,11 @@ that is the share of the loss which the term explains at the centre of the data.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scaling.errors import InputError, bad
@@ -75,17 +75,22 @@ class Law:
         raise InputError(f'{self.name}: parameter {name} is missing; it needs {_list(self.names)}')
     x = check_inputs(self, inputs)
     with jax.enable_x64(True):
-      theta = {name: jnp.asarray(params[name], jnp.float64) for name in self.names}
-      return np.asarray(self.equation(theta, {k: jnp.asarray(v) for k, v in x.items()}))
+      theta = {name: np.asarray(params[name], np.float64) for name in self.names}
+      return np.asarray(_evaluate(self.equation, theta, x))
 
   def best(self, params: Values, flops: Any) -> dict[str, np.ndarray]:
     """The inputs of least loss for a budget of C = 6 N D FLOPs. InputError if it has no optimum."""
     if self.optimum is None:
       raise InputError(f'{self.name}: this law has no compute optimum; give its inputs instead')
     with jax.enable_x64(True):
-      theta = {name: jnp.asarray(params[name], jnp.float64) for name in self.names}
-      found = self.optimum(theta, jnp.asarray(flops, jnp.float64))
+      theta = {name: np.asarray(params[name], np.float64) for name in self.names}
+      found = _evaluate(self.optimum, theta, np.asarray(flops, np.float64))
       return {name: np.asarray(value) for name, value in found.items()}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _evaluate(function: Callable[..., Any], params: Values, x: Any) -> Any:
+  return function(params, x)
 
 
 def in_range(name: str, values: np.ndarray) -> np.ndarray:
