@@ -32,9 +32,9 @@ def start(workdir: pathlib.Path, store: str, *flags: str, study: tuple[str, ...]
 
 
 def sweep(workdir: pathlib.Path, store: str, *flags: str, study: tuple[str, ...] = STUDY,
-          expect: int = 0, **options: Any) -> subprocess.CompletedProcess:
+          expect: int = 0, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess:
   process = start(workdir, store, *flags, study=study, **options)
-  out, err = process.communicate(timeout=300)
+  out, err = process.communicate(timeout=timeout)
   assert process.returncode == expect, f'exit code {process.returncode}\n{out}\n{err}'
   assert 'Traceback' not in err, err
   return subprocess.CompletedProcess(process.args, process.returncode, out, err)
