@@ -281,9 +281,11 @@ def _warnings(law: Law, coordinates: Coordinates, found: search.Found, data: dic
   warnings += diagnostics.bracketed(law, params, x)
   if not found.converged:
     warnings.append('the optimiser did not converge')
-  for u, above in found.others[:3]:
+  if found.others:
+    u, above = found.others[0]
     values = ', '.join(f'{k} {float(v):.5g}' for k, v in coordinates.natural(u).items())
-    warnings.append(f'another minimum is only {100 * above:.2g} % higher: {values}')
+    more = f'; {len(found.others)} in all within 2 %' if len(found.others) > 1 else ''
+    warnings.append(f'another minimum is only {100 * above:.2g} % higher: {values}{more}')
   return warnings
 
 
