@@ -18,7 +18,7 @@ help:
 # The stamp is touched last, so an interrupted install is done again.
 install: $(VENV)/installed
 $(VENV)/installed: setup.cfg constraints.txt pyproject.toml
-	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or later is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv -c constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[data,dev]' \
@@ -29,8 +29,8 @@ quickstart: install
 	$(BIN)/python -m scaling.data.prepare --corpus=python_docs --vocab_size=512 --store=$(STORE)
 	$(BIN)/python -m scaling.sweep --config=configs/quickstart.py --workdir=$(WORKDIR) --store=$(STORE)
 	$(BIN)/python -m analysis.fit --law=chinchilla --logs=$(WORKDIR) --study=quickstart --out=$(WORKDIR)/fit.json
-	$(BIN)/python -m analysis.report --logs=$(WORKDIR) --fit=$(WORKDIR)/fit.json --out=$(WORKDIR)/report.html
-	@echo 'open $(WORKDIR)/report.html'
+	$(BIN)/python -m analysis.report --logs=$(WORKDIR) --study=quickstart --fit=$(WORKDIR)/fit.json --out=$(WORKDIR)/report.html
+	@$(BIN)/python -c 'import os, sys, webbrowser; p = os.path.abspath(sys.argv[1]); shown = any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))) or sys.platform == "darwin"; (shown and webbrowser.open("file://" + p)) or print("look at", p)' $(WORKDIR)/report.html
 
 test: install
 	$(BIN)/python -m pytest
@@ -48,8 +48,8 @@ bench: install
 golden: install
 	$(BIN)/python -m tests.configs.golden
 
-constraints:
-	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --no-annotate \
+constraints: install
+	$(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --no-annotate \
 	  --extra data --extra dev --extra xm --extra tensorboard setup.cfg -o constraints.txt
 
 clean:

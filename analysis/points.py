@@ -31,8 +31,8 @@ class Points:
 
 def of_table(law: Law, path: str, columns: str, where: str, group: str) -> Points:
   """The points of --data, --columns, --where and --group. InputError for what does not fit."""
-  table = tables.select(tables.read(path), where)
   expressions = tables.columns(columns)
+  table = tables.select(tables.read(path), where, expressions)
   needed = (*law.inputs, 'loss')
   unknown = sorted(set(expressions) - set(needed))
   if unknown:

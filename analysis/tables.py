@@ -66,11 +66,19 @@ def columns(text: str) -> dict[str, Expression]:
   return found
 
 
-def select(table: pd.DataFrame, where: str) -> pd.DataFrame:
-  """The rows where an expression holds. InputError when it is not a condition, or none is left."""
+def select(table: pd.DataFrame, where: str, names: Mapping[str, Expression] | None = None
+           ) -> pd.DataFrame:
+  """The rows where an expression holds. InputError when it is not a condition, or none is left.
+
+  The condition may also use `names`, the inputs of --columns; a column of the table by the same
+  name goes first.
+  """
   if not where.strip():
     return table
-  kept = Expression(where).evaluate(table)
+  condition = Expression(where)
+  named = {name: expression.evaluate(table) for name, expression in (names or {}).items()
+           if name in condition.names and name not in table}
+  kept = condition.evaluate(table.assign(**named))
   if kept.dtype.kind != 'b':
     raise InputError(f'--where: {where!r} is not a condition; write one such as loss < 5')
   chosen = table[np.broadcast_to(kept, (len(table),))]

@@ -61,6 +61,7 @@ def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
   path = f'{workdir}/programs/{key(shape, device.device_kind)}.json'
   if not files.exists(path):
     settings = choose(shape, members, lanes, accumulation, data)
+    build(shape, settings)  # Refuses what cannot be before it is recorded.
     files.make_folder(f'{workdir}/programs')
     files.create(path, files.to_json({
         'settings': dataclasses.asdict(settings), 'device_kind': device.device_kind,

@@ -99,6 +99,9 @@ def run(planned: study.Study, workdir: str, stores: Stores) -> int:
   from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
   if _TENSORBOARD.value:
     _check_tensorboard()
+  for shape in {Shape.of(r.spec) for r in planned.runs}:  # Bad flags are refused before a trace.
+    programs.build(shape, programs.choose(shape, 1, _PACK.value, _ACCUMULATION.value,
+                                          _DATA_PARALLEL.value))
   _prepare_workdir(planned, workdir)
   _use_compilation_cache(workdir)
   wanted = [(r.run_id, r.spec) for r in planned.runs]
