@@ -182,6 +182,14 @@ def test_shapes_and_hyperparameters_of_a_run():
                                  'clip_norm': np.inf}
 
 
+@pytest.mark.parametrize('queue, lanes, run', [(1, 1, 1), (2, 2, 2), (3, 4, 2), (12, 8, 2)])
+def test_recommended_packs_can_be_made(queue, lanes, run):
+  shape = program.Shape(MODEL, V, 128, 12)
+  advice = program.recommended(shape, queue, 2 * jax.devices()[:1])
+  assert advice == (lanes, run, 1, 3)  # parts of 4 sequences: 512 tokens
+  assert program.recommended(program.Shape(MODEL, V, 16, 7), 1, jax.devices()).accumulation == 1
+
+
 def test_bad_sizes_are_refused():
   with pytest.raises(InputError, match=r'data\.batch: 4 .* = 3 must divide it'):
     program.Program(SHAPE, 1, K, accumulation=3)
