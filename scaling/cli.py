@@ -52,6 +52,9 @@ def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
     return _report(str(error), BAD_INPUT)
   except KeyboardInterrupt:
     return _report('interrupted: run the same command again to go on', STOPPED)
+  except BrokenPipeError:  # The reader of our output has gone, as under `| head`.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
   except OSError as error:
     if files.no_room(error):
       return _report(f'{_place(error)}no room left on the disk: make room and run the same command '

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from etils import epath
@@ -62,15 +63,20 @@ def names(folder: PathLike) -> list[str]:
   return sorted(name for name in found if TEMPORARY not in name)
 
 
-def replace(path: PathLike, text: str) -> None:
-  """Writes the whole file or nothing. Raises OSError, and leaves the old file, if it cannot."""
+def replace(path: PathLike, text: str, before: Callable[[], None] = lambda: None) -> None:
+  """Writes the whole file or nothing. Raises OSError, and leaves the old file, if it cannot.
+
+  `before` is called when all but the rename is done, and stops it by raising.
+  """
   target = os.fspath(path)
   if not _local(target):
+    before()
     epath.Path(target).write_text(text)
     return
   temporary = f'{target}{TEMPORARY}{uuid.uuid4().hex[:8]}'
   try:
     _write_synced(temporary, text)
+    before()
     os.replace(temporary, target)
   except BaseException:
     _discard(temporary)

@@ -74,7 +74,8 @@ class Worker:
   def beat(self) -> None:
     self._beat += 1
     files.replace(self.path, files.to_json(
-        {'worker': self.name, 'beat': self._beat, 'note': dict(self.note), **self._identity}))
+        {'worker': self.name, 'beat': self._beat, 'seconds': self.seconds, 'time': time.time(),
+         'note': dict(self.note), **self._identity}))
 
   def stop(self) -> None:
     self._stop.set()
@@ -88,36 +89,53 @@ class Worker:
       with contextlib.suppress(OSError):
         self.beat()
 
-  def presumed_dead(self, other: str) -> bool:
-    """Whether worker `other` is dead, or its beat has stood still for the length of a lease."""
-    try:
-      seen = files.read_json(f'{self.workdir}/workers/{other}.json')
-    except (OSError, ValueError):
-      seen = {'beat': -1}
-    here = seen.get('machine') == self._identity['machine']
-    if here and _started(seen['pid']) != seen['started']:
+  def presumed_dead(self, other: str, identity: dict[str, Any] | None = None) -> bool:
+    """Whether worker `other` is dead, or its beat has stood still for the length of a lease.
+
+    `identity` (machine, pid, started) is what its lease says of it, if anything; otherwise its
+    heartbeat file does. The length of a lease is the longer of its own and this worker's.
+    """
+    seen = self._heartbeat(other)
+    identity = identity or seen
+    here = identity.get('machine') == self._identity['machine']
+    if here and _started(identity['pid']) != identity['started']:
       return True
-    beat, now = seen['beat'], time.monotonic()
+    beat, now = seen.get('beat', -1), time.monotonic()
     since = self._watched.get(other)
     if since is None or since[0] != beat:
       self._watched[other] = (beat, now)
       return False
-    return now - since[1] > self.seconds
+    return now - since[1] > max(self.seconds, seen.get('seconds', 0))
+
+  def _heartbeat(self, other: str) -> dict[str, Any]:
+    try:
+      return files.read_json(f'{self.workdir}/workers/{other}.json')
+    except (OSError, ValueError):
+      return {}
+
+  def gone(self, other: str) -> bool:
+    """Whether `other` has left no heartbeat file, as a worker that ended well, or is dead."""
+    return not files.exists(f'{self.workdir}/workers/{other}.json') or self.presumed_dead(other)
 
   def claim(self, folder: str) -> Lease | None:
     """A lease on the run in `folder`, or None while another worker that may live holds it."""
     newest = _newest(folder)
     if newest > 0:
       try:
-        holder = files.read_json(f'{folder}/lease.{newest}').get('worker')
+        found = files.read_json(f'{folder}/lease.{newest}')
       except (OSError, ValueError):
         return None  # It went away while we looked: look again later.
+      holder = found.get('worker')
       if holder == self.name:
         return Lease(folder, newest, self.name)
-      if holder is not None and not self.presumed_dead(holder):
+      identity = found if 'pid' in found else None
+      if holder is not None and not self.presumed_dead(holder, identity):
         return None
     lease = Lease(folder, newest + 1, self.name)
-    if not files.create(lease.path, files.to_json({'worker': self.name})):
+    if not files.create(lease.path, files.to_json({'worker': self.name, **self._identity})):
+      return None
+    if not lease.held:  # Others went on while we looked, and the name had become free again.
+      files.remove(lease.path)
       return None
     for old in range(newest - 1, 0, -1):  # Its holder's own file stays.
       if not files.exists(f'{folder}/lease.{old}'):

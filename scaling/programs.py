@@ -75,7 +75,7 @@ def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
     raise InputError(f'{path}: cannot be read ({error}); remove it to choose anew') from None
   if settings.run * settings.data > jax.device_count():
     raise bad(path, f'run={settings.run}, data={settings.data}',
-              f'there are {jax.device_count()} devices')
+              f'there are {jax.device_count()} devices; give --cpu_devices on a CPU')
   return settings, record
 
 

@@ -24,31 +24,39 @@ class Work:
 
   def __init__(self, flops: float, settled: float, runs: int, done: int, peak: float | None):
     self.flops, self.settled, self.runs, self.peak = flops, settled, runs, peak
-    self._done = done
-    self._packs: list[Pack] = []
+    self._before: dict[str, Any] = {'done': done, 'tokens': 0, 'flops': 0, 'compilations': 0}
+    self._pack: Pack | None = None
     self._start = time.monotonic()
 
   def count(self, pack: Pack) -> None:
-    """Counts what a pack trains from now on."""
-    self._packs.append(pack)
+    """Counts what a pack trains from now on; the one before is let go."""
+    self._before = {name: self._total(name) for name in self._before}
+    self._pack = pack
+
+  def _total(self, name: str) -> Any:
+    if self._pack is None:
+      return self._before[name]
+    now = {'done': len(self._pack.finished), 'tokens': self._pack.tokens,
+           'flops': self._pack.flops, 'compilations': self._pack.program.compilations}
+    return self._before[name] + now[name]
 
   @property
   def done(self) -> int:
-    return self._done + sum(len(pack.finished) for pack in self._packs)
+    return self._total('done')
 
   @property
   def tokens(self) -> int:
     """Trained by this process."""
-    return sum(pack.tokens for pack in self._packs)
+    return self._total('tokens')
 
   @property
   def compilations(self) -> int:
-    return sum(pack.program.compilations for pack in self._packs)
+    return self._total('compilations')
 
   @property
   def trained(self) -> float:
     """Counted FLOPs of those tokens."""
-    return sum(pack.flops for pack in self._packs)
+    return self._total('flops')
 
   @property
   def rate(self) -> float:
@@ -167,6 +175,8 @@ class Recorder:
       if line[name] is not None:
         writer.add_scalar(name, line[name], step)
     writer.flush()
+    if step == claimed.spec.steps:
+      self._writers.pop(run_id).close()
 
 
 def display(work: Work) -> Progress:

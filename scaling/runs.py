@@ -8,6 +8,7 @@ was killed. `result.json` is written once, when the last planned evaluation exis
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -91,16 +92,16 @@ class Run:
       files.create(self.path('spec.json'), files.to_json(specs.canonical(spec)) + '\n')
 
   def write_environment(self, lease: leases.Lease, extra: dict[str, Any]) -> None:
-    lease.check()
-    files.replace(self.path('environment.json'), files.to_json({**environment(), **extra}) + '\n')
+    files.replace(self.path('environment.json'), files.to_json({**environment(), **extra}) + '\n',
+                  before=lease.check)
 
   def write_curve(self, lease: leases.Lease, lines: Sequence[dict[str, Any]]) -> None:
-    lease.check()
-    files.replace(self.path('curve.jsonl'), ''.join(files.to_json(line) + '\n' for line in lines))
+    files.replace(self.path('curve.jsonl'), ''.join(files.to_json(line) + '\n' for line in lines),
+                  before=lease.check)
 
   def write_checkpoints(self, lease: leases.Lease, entries: Sequence[dict[str, Any]]) -> None:
-    lease.check()
-    files.replace(self.path('checkpoints.json'), files.to_json(list(entries)) + '\n')
+    files.replace(self.path('checkpoints.json'), files.to_json(list(entries)) + '\n',
+                  before=lease.check)
 
   def write_timing(self, lease: leases.Lease, entry: dict[str, Any]) -> None:
     lease.check()
@@ -116,9 +117,8 @@ class Run:
     files.create(self.path('result.json'), files.to_json(result) + '\n')
 
   def write_failure(self, lease: leases.Lease, reason: str, step: int, message: str) -> None:
-    lease.check()
     failure = {'reason': reason, 'step': step, 'message': message}
-    files.replace(self.path('failure.json'), files.to_json(failure) + '\n')
+    files.replace(self.path('failure.json'), files.to_json(failure) + '\n', before=lease.check)
 
   def clear_failure(self, lease: leases.Lease) -> None:
     lease.check()
@@ -147,6 +147,7 @@ def environment() -> dict[str, Any]:
   }
 
 
+@functools.cache
 def commit() -> str:
   """The commit of the checkout that this code runs from, '-dirty' when it differs; or 'unknown'."""
   here = os.path.dirname(os.path.abspath(__file__))

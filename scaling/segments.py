@@ -76,11 +76,9 @@ class Queue:
   def __len__(self) -> int:
     return len(self._open)
 
-  def refresh(self) -> None:
-    """Forgets the runs that some worker has finished, or that failed for good."""
-    for run_id in list(self._open):
-      if not _wanted(Run(self._workdir, run_id), self._retry_failed):
-        del self._open[run_id]
+  def put_back(self, claimed: Claimed) -> None:
+    """A run whose lease was lost: wait for its new worker, or take it over again."""
+    self._open[claimed.run.run_id] = claimed.spec
 
   def take(self, wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Claimed | None:
     """The next run with a `wanted` spec that can be claimed; None when there is none now."""
@@ -98,6 +96,11 @@ class Queue:
       if not _wanted(run, self._retry_failed):  # It was finished while we reached for it.
         lease.release()
         continue
-      run.clear_failure(lease)
-      return Claimed(run, spec, lease)
+      claimed = Claimed(run, spec, lease)
+      try:
+        run.clear_failure(lease)
+      except leases.LeaseLost:
+        self.put_back(claimed)
+        continue
+      return claimed
     return None

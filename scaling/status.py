@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from scaling import files, runs, study
@@ -23,7 +24,8 @@ def summarize(planned: study.Study, workdir: str, watcher: Worker) -> dict[str, 
       seen = files.read_json(f'{workdir}/workers/{name}')
     except (OSError, ValueError):
       continue
-    if not watcher.presumed_dead(seen['worker']):
+    age = time.time() - seen.get('time', 0)  # Clocks may differ: good enough for a display.
+    if age < 3 * seen.get('seconds', 0) and not watcher.presumed_dead(seen['worker']):
       workers[seen['worker']] = seen['note']
   rows = [_row(r, Run(workdir, r.run_id), workers) for r in planned.runs]
   states = {state: sum(row['state'] == state for row in rows)

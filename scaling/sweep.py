@@ -67,10 +67,10 @@ class Stores:
 
 def main(argv: list[str]) -> int:
   del argv
-  given = str(_WORKDIR.value)
-  if not given:
-    raise bad('--workdir', given, 'it must name a folder')
-  workdir = given if '://' in given else os.path.abspath(given)
+  stop = _StopFlag(_MODE.value == 'run')
+  if not _WORKDIR.value or '://' in _WORKDIR.value:
+    raise bad('--workdir', _WORKDIR.value, 'it must name a folder on a local or mounted disk')
+  workdir = os.path.abspath(_WORKDIR.value)
   stores = Stores(_STORE.value or f'{workdir}/tokens')
   if _CONFIG.value is None:
     raise InputError('--config: this flag must be given (the study\'s file)')
@@ -80,19 +80,24 @@ def main(argv: list[str]) -> int:
   _set_devices()
   if _MODE.value == 'plan':
     return plan(planned, workdir)
-  return run(planned, workdir, stores)
+  return run(planned, workdir, stores, stop)
 
 
 def _set_devices() -> None:
   """Makes the CPU as many devices as it has cores, so that lanes can be spread over them."""
   import jax  # pylint: disable=import-outside-toplevel
-  jax.config.update('jax_num_cpu_devices', _CPU_DEVICES.value or min(os.cpu_count() or 1, 16))
+  jax.config.update('jax_num_cpu_devices', _CPU_DEVICES.value or min(_cores(), 16))
+
+
+def _cores() -> int:
+  """Those this process may use; the machine may have more."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 # -- run
 
 
-def run(planned: study.Study, workdir: str, stores: Stores) -> int:
+def run(planned: study.Study, workdir: str, stores: Stores, stop: _StopFlag) -> int:
   """Trains what is missing, shares the work with other workers, and waits for what they hold."""
   from scaling import programs, progress  # pylint: disable=import-outside-toplevel
   from scaling.train import checkpoint, loop  # pylint: disable=import-outside-toplevel
@@ -106,7 +111,6 @@ def run(planned: study.Study, workdir: str, stores: Stores) -> int:
   _use_compilation_cache(workdir)
   wanted = [(r.run_id, r.spec) for r in planned.runs]
   worker = Worker(workdir, _LEASE_SECONDS.value)
-  stop = _StopFlag()
   todo = segments.remaining(workdir, wanted, _RETRY_FAILED.value)
   total = sum(_flops(r.spec) * r.spec.tokens for r in planned.runs)
   work = progress.Work(total, total - sum(_flops(s.spec) * s.tokens for s in todo),
@@ -117,13 +121,13 @@ def run(planned: study.Study, workdir: str, stores: Stores) -> int:
   try:
     if todo:
       worker.start()
-      checkpoint.sweep_orphans(workdir, lambda name: not worker.presumed_dead(name))
+    checkpoint.sweep_orphans(workdir, lambda name: name != worker.name and worker.gone(name))
     queue = segments.Queue(workdir, worker, wanted, _RETRY_FAILED.value)
     options = loop.Options(
         workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
-        watch=functools.partial(_watch, work, show, worker),
+        watch=functools.partial(_watch, work, show, worker), lost=queue.put_back,
         record=progress.Recorder(show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None))
-    while len(queue) and not stop.is_set():
+    while todo and len(queue) and not stop.is_set():
       claimed = queue.take()
       if claimed is None:  # Others hold what is left: wait for them, or for their leases to end.
         stop.wait(min(1.0, _LEASE_SECONDS.value / 5))
@@ -133,6 +137,8 @@ def run(planned: study.Study, workdir: str, stores: Stores) -> int:
       pack = loop.Pack(program, options, _takes(queue, claimed))
       work.count(pack)
       pack.train()
+      if stop.is_set() and claimed.lease.held:  # Stopped before the pack had taken it up.
+        claimed.lease.release()
   finally:
     show.close()
     worker.stop()
@@ -177,9 +183,13 @@ def _program(workdir: str, shape: Any, members: int, say: Callable[[str], None])
   from scaling import programs  # pylint: disable=import-outside-toplevel
   settings, record = programs.settle(workdir, shape, members, _PACK.value, _ACCUMULATION.value,
                                      _DATA_PARALLEL.value)
-  if _PACK.value is not None and _PACK.value != settings.lanes:
-    say(f'--pack={_PACK.value}: this workdir trains the shape in packs of {settings.lanes}, and '
-        'goes on so, since another program would give other bits')
+  for flag, asked, used in (
+      ('pack', _PACK.value or settings.lanes, settings.lanes),
+      ('accumulation', _ACCUMULATION.value, settings.accumulation),
+      ('data_parallel', _DATA_PARALLEL.value, settings.data)):
+    if asked != used:
+      say(f'--{flag}={asked}: this workdir trains the shape with {used}, and goes on so, since '
+          'another program would give other bits')
   if record.get('versions') != programs.versions():
     say(f'this workdir began with {record.get("versions")}, this is {programs.versions()}: curves '
         'may differ beyond rounding from those of before')
@@ -217,10 +227,10 @@ def _use_compilation_cache(workdir: str) -> None:
 class _StopFlag:
   """Set by SIGTERM and SIGINT; a second signal ends the process at once."""
 
-  def __init__(self) -> None:
+  def __init__(self, listen: bool) -> None:
     self._event = threading.Event()
     self.is_set, self.wait = self._event.is_set, self._event.wait
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT) if listen else ():
       signal.signal(number, self._on_signal)
 
   def _on_signal(self, number: int, frame: object) -> None:
@@ -240,17 +250,19 @@ def _check_tensorboard() -> None:
 
 
 def _summary(planned: study.Study, workdir: str) -> int:
-  failed = []
+  """Says what came of the study, by the run store and nothing else."""
+  failed, done = [], 0
   for r in planned.runs:
     found = Run(workdir, r.run_id)
-    if found.state() == runs.FAILED:
+    state = found.state()
+    done += state == runs.DONE
+    if state == runs.FAILED:
       failed.append((r.run_id, found.failure() or {}))
   for run_id, failure in failed:
     print(f'failed: run {run_id}: {failure.get("reason")} at step {failure.get("step")}: '
           f'{failure.get("message")}', file=sys.stderr)
-  done = len(planned.runs) - len(failed)
   print(f'{planned.name}: {done} of {len(planned.runs)} runs done in {workdir}')
-  return FAILED if failed else DONE
+  return DONE if done == len(planned.runs) else FAILED
 
 
 # -- plan and status

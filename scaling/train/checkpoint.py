@@ -105,14 +105,12 @@ def restore(workdir: str, folder: str, run_id: str) -> tuple[Any, Position]:
     raise Damaged(f'it does not hold run {run_id}')
   entry = index['runs'][run_id]
   path = os.path.abspath(epath.Path(workdir) / folder / 'state')
-  try:
-    import orbax.checkpoint as ocp  # pylint: disable=import-outside-toplevel
-    saved = checkpointer()
-    shapes = saved.metadata(path).item_metadata.tree
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
-    tree = saved.restore(path, ocp.args.PyTreeRestore(restore_args=as_numpy))
-  except Exception as error:  # Orbax and tensorstore raise many kinds; the bytes were verified.
-    raise Damaged(f'orbax cannot restore it: {type(error).__name__}: {error}') from error
+  # The bytes are what was written, so an error from here on is no damage: it is not caught.
+  import orbax.checkpoint as ocp  # pylint: disable=import-outside-toplevel
+  saved = checkpointer()
+  shapes = saved.metadata(path).item_metadata.tree
+  as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
+  tree = saved.restore(path, ocp.args.PyTreeRestore(restore_args=as_numpy))
   return jax.tree.map(lambda leaf: np.asarray(leaf)[entry['lane']], tree), Position.of(entry)
 
 
@@ -146,10 +144,10 @@ def drop(workdir: str, folders: Sequence[str]) -> None:
       files.remove_tree(f'{workdir}/{folder}')
 
 
-def sweep_orphans(workdir: str, alive: Callable[[str], bool]) -> None:
-  """Deletes what killed workers left: folders named after a dead worker that no run lists."""
+def sweep_orphans(workdir: str, gone: Callable[[str], bool]) -> None:
+  """Deletes what workers left: folders named after one that is gone, which no run lists."""
   for name in files.names(f'{workdir}/{FOLDER}'):
-    if not alive(name.rpartition('-')[0]):
+    if gone(name.rpartition('-')[0]):
       drop(workdir, [f'{FOLDER}/{name}'])
 
 

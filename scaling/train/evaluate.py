@@ -80,6 +80,7 @@ def curve_line(spec: RunSpec, feed: Feed, step: int, drawn: tuple[int, ...],
       'train_loss': loss_sum * LOSS_UNIT / loss_count if loss_count else None,
       'domains': {
           name: {**metrics[name], 'r': spec.data.domains[name].weight, 'D': seen[name]['tokens'],
+                 'characters': seen[name]['characters'], 'bytes': seen[name]['bytes'],
                  'epochs': seen[name]['epochs']}
           for name in sorted(metrics)},
   }

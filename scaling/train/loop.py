@@ -9,6 +9,7 @@ and ends fall on dispatch boundaries; the program takes any number up to K witho
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 from scaling import accounting
 from scaling.data.feed import Feed
 from scaling.data.token_store import TokenStore
-from scaling.leases import LeaseLost, Worker
+from scaling.leases import Lease, LeaseLost, Worker
 from scaling.optim import schedules
 from scaling.segments import Claimed
 from scaling.specs import RunSpec
@@ -44,6 +45,7 @@ class Options:
   keep: str = 'final'
   checkpoint_seconds: float = 60.0
   watch: Callable[[Pack], None] = lambda pack: None  # called every turn, for a live table
+  lost: Callable[[Claimed], None] = lambda claimed: None  # another worker has taken the run over
   record: Callable[[Claimed, dict[str, Any]], None] = lambda claimed, line: None
 
 
@@ -98,6 +100,7 @@ class Pack:
     self._pending: list[Turn] = []
     self._saves = 0
     self._saved = time.monotonic()
+    self._asked = -math.inf  # when the queue last had nothing for an idle lane
 
   @property
   def flops(self) -> float:
@@ -113,8 +116,8 @@ class Pack:
     try:
       while not self.options.stopping():
         self._fill()
-        if not self.active:
-          return
+        if self.options.stopping() or not self.active:
+          break
         self._finish()  # A run killed between its last checkpoint and its result is at its end.
         if not self.active:
           continue
@@ -133,22 +136,45 @@ class Pack:
       if not _out_of_memory(error):
         raise
       for i, lane in self.active:
-        self._fail(i, lane, 'memory', lane.first, ' '.join(str(error).split())[:300])
+        self._fail(i, lane, 'memory', lane.step, _one_line(error))
       self.options.say('out of memory: a smaller --pack or a larger --accumulation may fit, once '
                        "the shape's file in programs/ is removed")
     finally:
       for i, _ in self.active:
         self._leave(i)
+      self.state = None  # The next pack needs the memory.
+      self._pending.clear()
 
   # -- one turn
 
   def _fill(self) -> None:
+    """Loads claimed runs into idle lanes; asks a queue that had none at most once a second."""
+    if time.monotonic() - self._asked < 1.0 and self.active:
+      return
     for i, lane in enumerate(self.lanes):
-      if lane is None:
+      while lane is None and not self.options.stopping():
         claimed = self._take()
         if claimed is None:
+          self._asked = time.monotonic()
           return
-        self._enter(i, claimed)
+        self._admit(i, claimed)
+        lane = self.lanes[i]
+
+  def _admit(self, i: int, claimed: Claimed) -> None:
+    """Enters a run into lane i; whatever goes wrong, its lease does not stay behind."""
+    try:
+      self._enter(i, claimed)
+    except LeaseLost as error:
+      self.lanes[i] = None
+      self.options.say(f'{error}; this worker leaves the run to it')
+      self.options.lost(claimed)
+    except BaseException as error:
+      self.lanes[i] = None
+      if _out_of_memory(error):
+        claimed.run.write_failure(claimed.lease, 'memory', 0, _one_line(error))
+        self.failed.append(claimed.run.run_id)
+      _release(claimed.lease, self.options.say)
+      raise
 
   def _enter(self, i: int, claimed: Claimed) -> None:
     """Loads a claimed run into lane i, from its newest sound checkpoint or from its init."""
@@ -230,8 +256,12 @@ class Pack:
 
   def _write_line(self, i: int, lane: Lane, step: int, drawn: tuple[int, ...],
                   nll: Mapping[str, np.ndarray]) -> None:
-    metrics = {name: windows.metrics(nll[_windows_key(lane, name)][i])
-               for name, windows in lane.windows.items()}
+    sums = {name: nll[_windows_key(lane, name)][i] for name in lane.windows}
+    if not all(np.isfinite(sum_W).all() for sum_W in sums.values()):
+      self._fail(i, lane, 'diverged', step, f'the evaluation after step {step} is not finite; '
+                 f'the peak learning rate is {lane.spec.optim.peak_lr:g}')
+      return
+    metrics = {name: windows.metrics(sums[name]) for name, windows in lane.windows.items()}
     line = evaluate.curve_line(lane.spec, lane.feed, step, drawn, lane.loss_sum, lane.loss_count,
                                metrics)
     lane.curve.append(line)
@@ -283,23 +313,21 @@ class Pack:
     self._leave(i)
 
   def _lose(self, i: int, error: LeaseLost) -> None:
+    lane, self.lanes[i] = self.lanes[i], None
     self.options.say(f'{error}; this worker leaves the run to it')
-    self.lanes[i] = None
+    if lane is not None:
+      self.options.lost(lane.claimed)
 
   def _leave(self, i: int) -> None:
     lane = self.lanes[i]
     self.lanes[i] = None
     if lane is not None:
-      try:
-        lane.lease.release()
-      except OSError as error:  # A full disk; the dead worker's lease is taken over all the same.
-        self.options.say(f'{lane.lease.path}: cannot be released: {error}')
+      _release(lane.lease, self.options.say)
 
   # -- checkpoints
 
   def _save(self, lanes: list[tuple[int, Lane]], keep: int | None) -> None:
     """Saves lanes in one checkpoint; each then lists its newest `keep` (None: all)."""
-    self._saved = time.monotonic()
     held = []
     for i, lane in lanes:
       if not lane.lease.held:
@@ -322,16 +350,17 @@ class Pack:
           {'lanes': self.program.lanes})
       dropped: list[str] = []
       for i, lane in held:
-        entries = [e for e in lane.run.checkpoints() if e['step'] < lane.step]
+        old = lane.run.checkpoints()
+        entries = [e for e in old if e['step'] < lane.step]
         entries.append({'step': lane.step, 'folder': folder})
         kept = entries if keep is None else entries[-keep:]
         try:
           lane.run.write_checkpoints(lane.lease, kept)
         except LeaseLost as error:
           self._lose(i, error)
-          continue
-        dropped += [e['folder'] for e in entries if e not in kept]
-      checkpoint.drop(self.options.workdir, sorted(set(dropped)))
+        dropped += [e['folder'] for e in old]
+      checkpoint.drop(self.options.workdir, sorted({*dropped, folder}))
+    self._saved = time.monotonic()
 
   def _clock(self, name: str) -> _Clock:
     return _Clock(self, name)
@@ -352,6 +381,17 @@ class _Clock:
     lanes = self._pack.active
     for _, lane in lanes:
       lane.seconds[self._name] = lane.seconds.get(self._name, 0.0) + spent / len(lanes)
+
+
+def _release(lease: Lease, say: Callable[[str], None]) -> None:
+  try:
+    lease.release()
+  except OSError as error:  # A full disk; the lease of a dead worker is taken over all the same.
+    say(f'{lease.path}: cannot be released: {error}')
+
+
+def _one_line(error: BaseException) -> str:
+  return ' '.join(str(error).split())[:300]
 
 
 def _out_of_memory(error: BaseException) -> bool:

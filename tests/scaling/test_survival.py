@@ -107,7 +107,7 @@ def test_a_worker_takes_over_from_a_killed_one(tmp_path, markov_store, undisturb
   first = sweeps.start(tmp_path, markov_store)
   sweeps.wait_for(lambda: sweeps.curves(tmp_path))
   second = sweeps.start(tmp_path, markov_store)
-  time.sleep(0.3)
+  sweeps.wait_for(lambda: len(list(tmp_path.glob('workers/*'))) == 2 or first.poll() is not None)
   first.kill()
   first.communicate()
   out, err = second.communicate(timeout=300)
@@ -121,6 +121,7 @@ def test_a_worker_that_slept_past_its_lease_writes_nothing(tmp_path, markov_stor
   sleeper = sweeps.start(tmp_path, markov_store, *flags)
   sweeps.wait_for(lambda: sweeps.curves(tmp_path))
   sleeper.send_signal(signal.SIGSTOP)
+  checkpoints = set(tmp_path.glob('checkpoints/*'))
   sweeps.sweep(tmp_path, markov_store, *flags)  # It waits for the lease to run out, then trains.
   assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
   files = {p: p.read_bytes() for p in (tmp_path / 'runs').rglob('*') if p.is_file()}
@@ -129,6 +130,23 @@ def test_a_worker_that_slept_past_its_lease_writes_nothing(tmp_path, markov_stor
   assert sleeper.returncode == 0, err
   assert 'taken over by another worker' in out
   assert {p: p.read_bytes() for p in (tmp_path / 'runs').rglob('*') if p.is_file()} == files
+  assert not [p for p in tmp_path.glob('checkpoints/*') if p in checkpoints - _listed(tmp_path)]
+
+
+def _listed(workdir: pathlib.Path) -> set[pathlib.Path]:
+  return {workdir / entry['folder'] for path in workdir.glob('runs/*/checkpoints.json')
+          for entry in json.loads(path.read_text())}
+
+
+def test_an_evaluation_that_is_not_finite_is_a_divergence(tmp_path, markov_store):
+  # The last update of all goes wrong: no training loss comes after it, only the evaluation.
+  study = tmp_path / 'study.py'
+  study.write_text(_STUDY_OF_RATES.format(rates=(1e-3, 3e38)).replace('60', '2').replace(
+      'axes =', 'base.evaluation.points = 2\n  config.axes ='))
+  failed = sweeps.sweep(tmp_path / 'w', markov_store, '--pack=2', '--cpu_devices=1',
+                        study=(f'--config={study}',), expect=1)
+  assert 'diverged' in failed.stderr
+  assert len(sweeps.results(tmp_path / 'w')) == 1
 
 
 def test_a_diverging_lane_leaves_its_neighbours_alone(tmp_path, markov_store):

@@ -80,7 +80,7 @@ def test_a_recorded_program_wins_over_the_flag(trained, markov_store, tmp_path):
   shutil.copytree(trained, copy)
   shutil.rmtree(next((copy / 'runs').iterdir()))
   again = sweeps.sweep(copy, markov_store, study=(*TINY[:2], '--pack=4'))
-  assert 'in packs of 2' in again.stdout
+  assert '--pack=4: this workdir trains the shape with 2' in again.stdout
   assert sweeps.curves(copy) == sweeps.curves(trained)
 
 
@@ -111,6 +111,7 @@ def _truncate(store: pathlib.Path) -> None:
     ('truncated store', (_truncate,), ('train.bin',)),
     ('workdir below a file', ('--workdir=/dev/null/w',), ('--workdir', '/dev/null/w')),
     ('no workdir', ('--workdir=',), ('--workdir',)),
+    ('bucket', ('--workdir=gs://bucket/w',), ('--workdir', 'gs://bucket/w')),
     ('unknown field', ('--config.base.modle.width=3',), ('config.base.modle', 'model')),
     ('wrong type', ('--config.base.steps=many',), ('config.base.steps', 'many', 'int')),
     ('zero steps', ('--config.base.steps=0',), ('config.base.steps', '0')),

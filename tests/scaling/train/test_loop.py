@@ -1,0 +1,97 @@
+"""The loop when a program does not fit: the run says so, and its lease is free again."""
+
+import json
+
+import pytest
+
+from configs import tiny
+from scaling import leases, study
+from scaling.data import token_store
+from scaling.runs import Run
+from scaling.segments import Claimed, Queue
+from scaling.train import loop
+from scaling.train.program import Program, Shape
+
+
+@pytest.fixture
+def claims(tmp_path, markov_store):
+  """A worker, its queue over the tiny study, and the stores."""
+  def stores(spec):
+    del spec
+    return {'markov': token_store.TokenStore.open(
+        token_store.folder(markov_store, 'symbols', 64, (), 'markov'))}
+  planned = study.build(tiny.get_config(), {}, stores)
+  worker = leases.Worker(str(tmp_path))
+  worker.start()
+  for r in planned.runs:
+    Run(str(tmp_path), r.run_id).prepare(r.spec)
+  queue = Queue(str(tmp_path), worker, [(r.run_id, r.spec) for r in planned.runs])
+  yield worker, queue, stores
+  worker.stop()
+
+
+def _pack(tmp_path, claims, program, said):
+  worker, queue, stores = claims
+  options = loop.Options(str(tmp_path), worker, stores, say=said.append, lost=queue.put_back)
+  return loop.Pack(program, options, queue.take)
+
+
+def _program(claims) -> Program:
+  _, queue, _ = claims
+  spec = next(iter(queue._open.values()))
+  return Program(Shape.of(spec), 1, 8)
+
+
+def test_out_of_memory_at_compile_is_a_failure_to_be_tried_again(tmp_path, claims, monkeypatch):
+  def full(self):
+    raise RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 2 TiB')
+  monkeypatch.setattr(Program, 'compile', full)
+  said: list[str] = []
+  pack = _pack(tmp_path, claims, _program(claims), said)
+  pack.train()
+  failures = list(tmp_path.glob('runs/*/failure.json'))
+  assert len(failures) == len(pack.failed) == 1 and 'out of memory' in ' '.join(said)
+  assert json.loads(failures[0].read_text())['reason'] == 'memory'
+  run = Run(str(tmp_path), pack.failed[0])
+  assert leases.holder(run.folder) is None
+  again = claims[0].claim(run.folder)
+  assert again is not None
+
+
+def test_any_error_frees_the_lease(tmp_path, claims, monkeypatch):
+  def broken(self):
+    raise OSError(5, 'Input/output error')
+  monkeypatch.setattr(Program, 'compile', broken)
+  pack = _pack(tmp_path, claims, _program(claims), [])
+  with pytest.raises(OSError, match='Input'):
+    pack.train()
+  assert all(leases.holder(str(p)) is None for p in tmp_path.glob('runs/*'))
+
+
+def test_a_lease_lost_on_the_way_in_goes_back_to_the_queue(tmp_path, claims, monkeypatch):
+  worker, queue, _ = claims
+  compiled = Program.compile
+  stolen: list[Claimed] = []
+
+  def steal(self):
+    """While this worker compiles, another one takes the run over."""
+    if not stolen:
+      folder = next(p for p in tmp_path.glob('runs/*') if leases.holder(str(p)) == worker.name)
+      other = leases.Worker(str(tmp_path))
+      monkeypatch.setattr(other, 'presumed_dead', lambda *_: True)
+      stolen.append(other.claim(str(folder)))
+    return compiled(self)
+
+  monkeypatch.setattr(Program, 'compile', steal)
+  said: list[str] = []
+  before = len(queue)
+  taken: list[Claimed] = []
+
+  def once():
+    return None if taken else taken.append(queue.take()) or taken[0]
+
+  worker_, queue_, stores = claims
+  options = loop.Options(str(tmp_path), worker_, stores, say=said.append, lost=queue_.put_back)
+  loop.Pack(_program(claims), options, once).train()
+  assert 'taken over by another worker' in ' '.join(said)
+  assert len(queue) == before and not list(tmp_path.glob('runs/*/result.json'))
