@@ -72,7 +72,7 @@ def recommended(shape: Shape, queue_length: int, devices: Sequence[jax.Device]) 
   250k and 1M parameters 1.2, 1.3 and 1.1 times one device that splits each operation over both
   cores (batch 16), 1.5, 1.6 and 1.2 times at batch 4. At most 4 lanes a device: they follow one
   another, so more only make the pack longer. Parts of about 512 tokens, whose activations stay in
-  the second-level cache: 1.06 times the whole batch of 16 at once, 1.2 times at 1M parameters.
+  the second-level cache: 1.03 to 1.3 times the whole batch of 16 at once.
 
   Elsewhere: enough lanes that the pack steps 65,536 tokens, a rule that is not measured yet.
   """

@@ -60,12 +60,12 @@ def curve(lanes=1, ids=None, steps=20, shape=SHAPE, chunk=K, counts=None, active
 
 
 def meshes() -> None:
-  """Packs split over four devices by run, by data and by both, against one device."""
+  """Packs split over four devices by run, and by run and data, against one device."""
   jax.config.update('jax_num_cpu_devices', 4)
   windows = batches(9, 1, 10)[0]
   expected, _, pack, made = curve(4)
   values = np.asarray(made.evaluate(pack, windows))
-  for run, data in ((2, 1), (1, 4), (2, 2)):
+  for run, data in ((4, 1), (2, 2)):
     mesh = sharding.mesh(run=run, data=data)
     losses, _, pack, made = curve(4, mesh=mesh)
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
