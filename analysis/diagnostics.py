@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from analysis import objectives, solver
 from analysis.coordinates import Coordinates
 from analysis.laws.law import Law
+from analysis.search import Found
 
 FAR = 10.0  # an extrapolation by more than this factor is warned about
 WORST_CONDITION = 1e4  # of the Jacobian with columns of length one
+
+
+def of(law: Law, coordinates: Coordinates, found: Found, data: dict[str, Any], log: bool,
+       params: Mapping[str, float], x: Mapping[str, np.ndarray], y: np.ndarray) -> list[str]:
+  """All that can be said of a fit before its intervals are known."""
+  warnings = at_bounds(law, coordinates, found.u)
+  warnings += identified(law, found.u, data, log)
+  warnings += coverage_of(x) + duplicates(x, y)
+  warnings += bracketed(law, params, x)
+  if not found.converged:
+    warnings.append('the optimiser did not converge')
+  if found.others:
+    u, above = found.others[0]
+    values = ', '.join(f'{k} {float(v):.5g}' for k, v in coordinates.natural(u).items())
+    more = f'; {len(found.others)} in all within 2 %' if len(found.others) > 1 else ''
+    warnings.append(f'another minimum is only {100 * above:.2g} % higher: {values}{more}')
+  return warnings
 
 
 def at_bounds(law: Law, coordinates: Coordinates, u: np.ndarray) -> list[str]:

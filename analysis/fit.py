@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from analysis import diagnostics, laws, metrics, objectives, search, uncertainty
+from analysis import diagnostics, laws, metrics, objectives, rows, search, uncertainty
 from analysis.coordinates import Coordinates
-from analysis.laws.law import Law, check_inputs, in_range
+from analysis.laws.law import Law, check_inputs
 from analysis.objectives import Objective
 from analysis.uncertainty import Profile
 from scaling import files
@@ -221,10 +221,10 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str = 'hub
   """
   chosen = Objective.of(objective, huber_delta)
   _check_options(bootstrap, level, noise_floor)
-  x, y, group, dropped = _usable(law, inputs, loss, groups, chosen.log)
+  x, y, group, dropped = rows.usable(law, inputs, loss, groups, chosen.log)
   size = len(law.parameters)
   if len(y) < size:
-    lost = f' ({sum(dropped.values())} rows were dropped: {_said(dropped)})' if dropped else ''
+    lost = f' ({sum(dropped.values())} rows were dropped: {rows.said(dropped)})' if dropped else ''
     raise InputError(f'{law.name} has {size} parameters but there are {len(y)} points{lost}')
   coordinates = Coordinates.of(law, x, y)
   data = objectives.problem(law, coordinates, chosen.log, x, y)
@@ -233,7 +233,7 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str = 'hub
   params = {name: float(v) for name, v in coordinates.natural(found.u).items()}
   predicted = law.predict(params, x)
   residual = np.log(predicted) - np.log(y) if chosen.log else predicted - y
-  warnings = _warnings(law, coordinates, found, data, chosen, params, x, y)
+  warnings = diagnostics.of(law, coordinates, found, data, chosen.log, params, x, y)
   bare = Fit(law=law, params=params, objective=chosen, value=chosen.value(residual), inputs=x,
              loss=y, groups=group, level=level, noise_floor=noise_floor,
              metrics=metrics.all_of(y, predicted), dropped=dropped, warnings=warnings,
@@ -272,60 +272,6 @@ def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
   return dataclasses.replace(done, intervals=intervals, warnings=bare.warnings + warnings)
 
 
-def _warnings(law: Law, coordinates: Coordinates, found: search.Found, data: dict[str, Any],
-              objective: Objective, params: dict[str, float], x: dict[str, np.ndarray],
-              y: np.ndarray) -> list[str]:
-  warnings = diagnostics.at_bounds(law, coordinates, found.u)
-  warnings += diagnostics.identified(law, found.u, data, objective.log)
-  warnings += diagnostics.coverage_of(x) + diagnostics.duplicates(x, y)
-  warnings += diagnostics.bracketed(law, params, x)
-  if not found.converged:
-    warnings.append('the optimiser did not converge')
-  if found.others:
-    u, above = found.others[0]
-    values = ', '.join(f'{k} {float(v):.5g}' for k, v in coordinates.natural(u).items())
-    more = f'; {len(found.others)} in all within 2 %' if len(found.others) > 1 else ''
-    warnings.append(f'another minimum is only {100 * above:.2g} % higher: {values}{more}')
-  return warnings
-
-
-def _usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, log: bool,
-            ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, dict[str, int]]:
-  """Inputs, loss and groups of the rows a fit can use, and how many others there are, and why."""
-  try:
-    y = np.asarray(loss, np.float64)
-    x = {name: np.asarray(inputs[name], np.float64) for name in law.inputs}
-  except KeyError as error:
-    raise InputError(f'{law.name}: input {error.args[0]} is missing; it needs '
-                     f'{", ".join(law.inputs)} and loss') from None
-  except (TypeError, ValueError):
-    raise InputError(f'{law.name}: inputs and loss must be numbers') from None
-  group = np.arange(y.size) if groups is None else np.asarray(groups)
-  for name, values in [*x.items(), ('groups', group)]:
-    if values.shape != y.shape or y.ndim != 1:
-      raise InputError(f'{law.name}: {name} has shape {values.shape}, loss {y.shape}; they must be '
-                       'rows of one length')
-  keep = np.ones(y.shape, bool)
-  dropped: dict[str, int] = {}
-
-  def drop(wrong: np.ndarray, reason: str) -> None:
-    nonlocal keep
-    count = int(np.sum(wrong & keep))
-    if count:
-      dropped[reason] = count
-      keep = keep & ~wrong
-
-  for name, values in [*x.items(), ('loss', y)]:
-    drop(np.isnan(values), f'{name} missing')
-    drop(np.isinf(values), f'{name} infinite')
-  for name, values in x.items():
-    drop(~in_range(name, values), f'{name} outside [0, 1]' if name == 'r' else
-         f'{name} not positive')
-  if log:
-    drop(y <= 0, 'loss not positive')
-  return {k: v[keep] for k, v in x.items()}, y[keep], group[keep], dropped
-
-
 def _check_options(bootstrap: int, level: float, noise_floor: float) -> None:
   if bootstrap < 0 or bootstrap > 100_000 or 0 < bootstrap < 20:
     raise bad('bootstrap', bootstrap, 'it must be 0 (no intervals) or in [20, 100000]')
@@ -333,10 +279,6 @@ def _check_options(bootstrap: int, level: float, noise_floor: float) -> None:
     raise bad('level', level, 'it must lie between 0 and 1')
   if not (math.isfinite(noise_floor) and noise_floor >= 0):
     raise bad('noise_floor', noise_floor, 'it must be >= 0')
-
-
-def _said(dropped: Mapping[str, int]) -> str:
-  return ', '.join(f'{reason}: {count}' for reason, count in dropped.items())
 
 
 def _finite(value: Any) -> Any:

@@ -1,71 +1,26 @@
-"""The pictures of a report, as matplotlib figures without a display.
-
-Colours: one sequential map (viridis, cut before its palest part) for an ordered quantity, Okabe and
-Ito's vermilion for what was held out; shape differs wherever colour does, so that print in grey
-and every kind of colour vision read the same.
-"""
+"""The pictures of a report, as matplotlib figures without a display."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps, ticker
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from analysis import drawing
+from analysis.drawing import FAINT, HELD, INK, LABELS, LOSS, MANY, MAP, Colours, number
 from analysis.fit import Fit
 
-HELD, INK, FAINT = '#D55E00', '#222222', '#8a8a8a'
-LABELS = {
-    'N': 'parameters N', 'N_nonembedding': 'non-embedding parameters', 'D': 'training tokens D',
-    'N_average': 'average parameters', 'N_v': 'vocabulary parameters', 'C': 'training FLOPs C',
-    'r': 'mixture ratio r', 'V': 'vocabulary size V', 'H': 'training characters H',
-    'U': 'unique tokens U', 'S': 'steps S', 'B': 'batch, tokens'}
-LOSS = 'loss, nats per token'
-STYLE: Any = {
-    'font.size': 9.5, 'font.family': 'sans-serif', 'axes.edgecolor': '#666666',
-    'axes.labelcolor': INK, 'axes.grid': True, 'grid.color': '#e3e3e3', 'grid.linewidth': 0.6,
-    'axes.spines.top': False, 'axes.spines.right': False, 'axes.axisbelow': True,
-    'axes.titlesize': 10.5, 'axes.titleweight': 'bold', 'axes.titlelocation': 'left',
-    'legend.frameon': False, 'legend.fontsize': 8.5, 'svg.hashsalt': 'report'}
-MANY = 400  # points beyond which markers get small and pale, and pictures are pixels
 
-
-def _styled(draw: Callable[..., Any]) -> Callable[..., Any]:
-  """Draws under STYLE without changing anyone's matplotlib settings."""
-
-  @functools.wraps(draw)
-  def styled(*args: Any, **kwargs: Any) -> Any:
-    with matplotlib.rc_context(STYLE):
-      return draw(*args, **kwargs)
-
-  return styled
-
-
-def number(value: float) -> str:
-  """1.2k, 36.9k, 1.64M, 7B: at most three digits that matter."""
-  if not np.isfinite(value):
-    return 'n/a'
-  for size, unit in ((1e12, 'T'), (1e9, 'B'), (1e6, 'M'), (1e3, 'k')):
-    if abs(value) >= 0.9995 * size:
-      return f'{value / size:.3g}{unit}' if abs(value) < 1e15 else f'{value:.2e}'
-  return f'{value:.3g}'
-
-
-@_styled
+@drawing.styled
 def loss_curves(table: pd.DataFrame, domain: str) -> Figure:
   """Every run's loss against its tokens, coloured by size; held-out runs dashed."""
-  figure, (axes,) = _figure(1, width=7.6, height=4.0)
+  figure, (axes,) = drawing.panels(1, width=7.6, height=4.0)
   fitted = ~table['held_out'].astype(bool)
-  colours = _Colours(table['N'][fitted if fitted.any() else ~fitted].astype(float))
+  colours = Colours(table['N'][fitted if fitted.any() else ~fitted].astype(float))
   ends = []
   for _, run in table.groupby('run_id', sort=False):
     run = run.sort_values('step')
@@ -77,7 +32,7 @@ def loss_curves(table: pd.DataFrame, domain: str) -> Figure:
     axes.plot(run['D'].astype(float), losses, lw=1.6 if held else 1.2, marker='.', ms=4,
               color=HELD if held else colours(size), ls='--' if held else '-')
     ends.append((held, size))
-  _log(axes, 'x', table['D'].astype(float))
+  drawing.log_axis(axes, 'x', table['D'].astype(float))
   axes.set_xlabel(LABELS['D'])
   axes.set_ylabel(f'{domain}: {LOSS}')
   if ends:
@@ -90,15 +45,15 @@ def loss_curves(table: pd.DataFrame, domain: str) -> Figure:
   return figure
 
 
-@_styled
+@drawing.styled
 def slices(found: Fit) -> Figure:
   """Loss against each input, data and fitted curves, coloured by the next input."""
   names = found.law.inputs
-  figure, panels = _figure(len(names), height=3.7)
+  figure, panels = drawing.panels(len(names), height=3.7)
   for axes, name in zip(panels, names):
     other = names[(names.index(name) + 1) % len(names)]
     x, by = found.inputs[name], found.inputs[other]
-    colours = _Colours(by)
+    colours = Colours(by)
     axes.scatter(x, found.loss, c=[colours(v) for v in by], s=_size(found.loss), zorder=3,
                  alpha=_alpha(found.loss), edgecolors='none')
     held = _held(found)
@@ -109,14 +64,14 @@ def slices(found: Fit) -> Figure:
       every = np.append(x, [row[name] for row in held])
       _curves(axes, found, name, other, every, colours)
       axes.legend(loc='best', handlelength=1.2)
-    _log(axes, 'x', np.append(x, [row[name] for row in held]), name)
+    drawing.log_axis(axes, 'x', np.append(x, [row[name] for row in held]), name)
     axes.set_xlabel(LABELS.get(name, name))
     axes.set_ylabel(LOSS)
     axes.set_title(f'Loss against {name}')
   return figure
 
 
-def _curves(axes: Axes, found: Fit, name: str, other: str, x: np.ndarray, colours: _Colours,
+def _curves(axes: Axes, found: Fit, name: str, other: str, x: np.ndarray, colours: Colours,
             ) -> None:
   line = np.geomspace(np.min(x), np.max(x), 80) if np.min(x) > 0 else np.linspace(0, 1, 80)
   middle = {k: np.full(80, np.median(v)) for k, v in found.inputs.items()}
@@ -130,12 +85,12 @@ def _curves(axes: Axes, found: Fit, name: str, other: str, x: np.ndarray, colour
               lw=1.3, ls='--', label=f'{other} = {number(value)}, held out')
 
 
-@_styled
+@drawing.styled
 def surface(found: Fit, optimum: Mapping[str, np.ndarray] | None = None) -> Figure | None:
   """Contours of the fitted loss over N and D, with the data, lines of equal FLOPs, the optimum."""
   if not {'N', 'D'} <= set(found.law.inputs):
     return None
-  figure, (axes,) = _figure(1, width=7.0, height=4.6)
+  figure, (axes,) = drawing.panels(1, width=7.0, height=4.6)
   held = _held(found)
   n = np.append(found.inputs['N'], [row['N'] for row in held])
   d = np.append(found.inputs['D'], [row['D'] for row in held])
@@ -146,11 +101,11 @@ def surface(found: Fit, optimum: Mapping[str, np.ndarray] | None = None) -> Figu
   low, high = min(found.loss.min(), z.min()), max(np.quantile(z, 0.98), found.loss.max())
   levels = np.unique(np.quantile(z, np.linspace(0.01, 0.99, 15)))
   # Pixels: a vector contour shows hairlines between its bands in most viewers.
-  shade = axes.pcolormesh(dd, nn, z, vmin=low, vmax=high, cmap=_MAP, shading='gouraud',
+  shade = axes.pcolormesh(dd, nn, z, vmin=low, vmax=high, cmap=MAP, shading='gouraud',
                           rasterized=True)
   lines = axes.contour(dd, nn, z, levels=levels, colors='white', linewidths=0.6, alpha=0.8)
   axes.clabel(lines, fmt='%.3g', fontsize=7.5)
-  axes.scatter(found.inputs['D'], found.inputs['N'], c=found.loss, cmap=_MAP, vmin=low, vmax=high,
+  axes.scatter(found.inputs['D'], found.inputs['N'], c=found.loss, cmap=MAP, vmin=low, vmax=high,
                edgecolors='white', linewidths=0.9, s=38 if len(found.loss) < MANY else 12, zorder=3)
   for row in held:
     axes.scatter(row['D'], row['N'], marker='D', s=52, facecolor='white', edgecolor=HELD, lw=1.8,
@@ -162,8 +117,8 @@ def surface(found: Fit, optimum: Mapping[str, np.ndarray] | None = None) -> Figu
     axes.plot(optimum['D'], optimum['N'], color=INK, lw=2, label='compute optimum')
   axes.set_xlim(edges[0][0], edges[0][-1])
   axes.set_ylim(edges[1][0], edges[1][-1])
-  _log(axes, 'x', d)
-  _log(axes, 'y', n)
+  drawing.log_axis(axes, 'x', d)
+  drawing.log_axis(axes, 'y', n)
   axes.grid(False)
   axes.set_xlabel(LABELS['D'])
   axes.set_ylabel(LABELS['N'])
@@ -190,15 +145,15 @@ def _iso_flops(axes: Axes, n: np.ndarray, d: np.ndarray, edges: list[np.ndarray]
                 va='center')
 
 
-@_styled
+@drawing.styled
 def iso_flops(found: Fit) -> Figure | None:
   """Loss against N at fixed compute with the minima, when the law has an optimum."""
   if found.law.optimum is None or set(found.law.inputs) != {'N', 'D'}:
     return None
-  figure, (axes,) = _figure(1, width=7.0, height=3.9)
+  figure, (axes,) = drawing.panels(1, width=7.0, height=3.9)
   budgets = 6 * found.inputs['N'] * found.inputs['D']
   shown = np.geomspace(budgets.min(), budgets.max(), 6)
-  colours = _Colours(shown)
+  colours = Colours(shown)
   best = found.law.best(found.params, shown)
   edges = np.append(found.inputs['N'], best['N'][np.isfinite(best['N'])])
   low, high = found.inputs['N'].min() / 3, found.inputs['N'].max() * 3
@@ -217,17 +172,17 @@ def iso_flops(found: Fit) -> Figure | None:
   for row in _held(found):
     axes.scatter(row['N'], row['actual'], marker='D', s=34, facecolor='white', edgecolor=HELD,
                  lw=1.5, zorder=4)
-  _log(axes, 'x', np.array([low, high]))
+  drawing.log_axis(axes, 'x', np.array([low, high]))
   axes.set_xlabel(LABELS['N'])
   axes.set_ylabel(LOSS)
   axes.legend(loc='upper left', bbox_to_anchor=(1.01, 1))
   return figure
 
 
-@_styled
+@drawing.styled
 def agreement(found: Fit) -> Figure:
   """Predicted against actual; held-out runs with their prediction intervals."""
-  figure, (axes,) = _figure(1, width=4.8, height=4.2)
+  figure, (axes,) = drawing.panels(1, width=4.8, height=4.2)
   predicted = found.predict(found.inputs)
   axes.scatter(found.loss, predicted, s=_size(found.loss), color='#0072B2', zorder=3,
                alpha=_alpha(found.loss), edgecolors='none', label='fitted')
@@ -251,11 +206,11 @@ def agreement(found: Fit) -> Figure:
   return figure
 
 
-@_styled
+@drawing.styled
 def residuals(found: Fit) -> Figure:
   """Relative residuals against each input: structure here is what the law misses."""
   names = found.law.inputs
-  figure, panels = _figure(len(names), height=3.0)
+  figure, panels = drawing.panels(len(names), height=3.0)
   percent = 100 * (found.loss / found.predict(found.inputs) - 1)
   for axes, name in zip(panels, names):
     axes.axhline(0, color=FAINT, lw=1)
@@ -265,69 +220,10 @@ def residuals(found: Fit) -> Figure:
     for row in held:
       axes.scatter(row[name], 100 * (row['actual'] / row['predicted'] - 1), marker='D', s=34,
                    facecolor='white', edgecolor=HELD, lw=1.5, zorder=4)
-    _log(axes, 'x', np.append(found.inputs[name], [row[name] for row in held]), name)
+    drawing.log_axis(axes, 'x', np.append(found.inputs[name], [row[name] for row in held]), name)
     axes.set_xlabel(LABELS.get(name, name))
     axes.set_ylabel('measured over predicted, %')
   return figure
-
-
-def encoded(figure: Figure) -> str:
-  """A picture as a data URI: SVG, or pixels when there are very many points."""
-  buffer = io.BytesIO()
-  points = sum(np.shape(c.get_offsets())[0] for a in figure.axes for c in a.collections)
-  kind = 'png' if points > 3000 else 'svg'
-  with matplotlib.rc_context(STYLE):  # its hash salt makes the file the same every time
-    figure.savefig(buffer, format=kind, dpi=150, bbox_inches='tight',
-                   metadata={'Date': None} if kind == 'svg' else None)
-  name = 'svg+xml' if kind == 'svg' else 'png'
-  return f'data:image/{name};base64,{base64.b64encode(buffer.getvalue()).decode()}'
-
-
-class _Colours:
-  """A colour for each value of an ordered positive quantity, and a few values to put in a key."""
-
-  def __init__(self, values: Any) -> None:
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
-    distinct = np.unique(values)
-    if len(distinct) > 6:
-      positive = distinct.min() > 0
-      spread = np.geomspace if positive else np.linspace
-      distinct = spread(distinct.min(), distinct.max(), 5)
-    self.some = distinct
-    low, high = (distinct[0], distinct[-1]) if len(distinct) else (1.0, 1.0)
-    self._scale = (LogNorm(low, high) if 0 < low < high
-                   else (lambda v: (v - low) / (high - low) if high > low else 0.5))
-
-  def __call__(self, value: float) -> tuple[float, ...]:
-    return _MAP(float(np.clip(self._scale(value), 0, 1)))
-
-
-_MAP = matplotlib.colors.LinearSegmentedColormap.from_list(
-    'viridis_dark', colormaps['viridis'](np.linspace(0, 0.88, 256)))
-
-
-def _figure(panels: int, width: float | None = None, height: float = 3.6,
-            ) -> tuple[Figure, list[Axes]]:
-  columns = min(panels, 3)
-  rows = -(-panels // columns)
-  figure = Figure(figsize=(width or 5.2 * columns, height * rows), layout='constrained')
-  return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(panels)]
-
-
-def _log(axes: Axes, which: str, values: Any, name: str = '') -> None:
-  """A logarithmic axis with plain labels (20k, 1M), where the values are positive."""
-  values = np.asarray(values, float)
-  values = values[np.isfinite(values)]
-  if not len(values) or values.min() <= 0 or name == 'r':
-    return
-  (axes.set_xscale if which == 'x' else axes.set_yscale)('log')
-  axis = axes.xaxis if which == 'x' else axes.yaxis
-  decades = np.log10(values.max() / values.min())
-  subs = (1.0,) if decades > 3.5 else (1.0, 3.0) if decades > 2 else (1.0, 2.0, 5.0)
-  axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=20))
-  axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: number(v)))
-  axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _held(found: Fit) -> list[dict[str, Any]]:

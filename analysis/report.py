@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from analysis import fit, fit_command, laws, logs, plots, points
+from analysis import drawing, fit, fit_command, laws, logs, plots, points
 from analysis.fit import Fit
 from scaling import cli, files
 from scaling.errors import InputError
@@ -173,7 +173,7 @@ def _held_out(found: Fit) -> str:
   rows = []
   for row in held:
     ends = row.get('interval')
-    rows.append([*(plots.number(row[name]) for name in found.law.inputs), f'{row["actual"]:.4f}',
+    rows.append([*(drawing.number(row[name]) for name in found.law.inputs), f'{row["actual"]:.4f}',
                  f'{row["predicted"]:.4f}', f'{row["relative_error"]:+.2%}',
                  f'{ends[0]:.4f} to {ends[1]:.4f}' if ends else '',
                  ('inside' if row['inside'] else 'outside') if ends else ''])
@@ -194,7 +194,7 @@ def _runs(table: pd.DataFrame) -> str:
   columns = ['N', 'D', 'C', *(f'loss/{d}' for d in logs.domains(table))]
   rows = [[str(row['run_id'])[:8], str(row['state']) + (', held out' if row['held_out'] else ''),
            f'{row["step"]:,}', f'{row["peak_lr"]:.3g}', *(_cell(row[c]) for c in axes),
-           *(plots.number(float(row[c])) for c in columns[:2]), f'{float(row["C"]):.3g}',
+           *(drawing.number(float(row[c])) for c in columns[:2]), f'{float(row["C"]):.3g}',
            *(f'{float(row[c]):.4f}' for c in columns[3:])]
           for _, row in last.head(MOST_ROWS).iterrows()]
   head = ['run', 'state', 'steps', 'peak rate', *(c.removeprefix('point/') for c in axes),
@@ -218,7 +218,7 @@ def _data(found: Fit) -> str:
 
 
 def _picture(name: str, caption: str, figure: Any) -> str:
-  return (f'<figure><h3>{_text(name)}</h3><img alt="{_text(name)}" src="{plots.encoded(figure)}">'
+  return (f'<figure><h3>{_text(name)}</h3><img alt="{_text(name)}" src="{drawing.encoded(figure)}">'
           f'<figcaption>{_text(caption)}</figcaption></figure>')
 
 
