@@ -16,7 +16,7 @@ from scaling import accounting, files
 from scaling.errors import InputError, bad
 from scaling.specs import canonical
 from scaling.train import sharding
-from scaling.train.program import Program, Shape
+from scaling.train.program import Program, Shape, recommended
 
 # A dispatch is at most this much work, so that a signal is answered within about a second on the
 # slowest device this is meant for, and at most MAX_CHUNK steps.
@@ -50,7 +50,7 @@ def key(shape: Shape, device_kind: str) -> str:
 
 
 def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
-           accumulation: int = 1, data: int = 1) -> tuple[Settings, dict[str, Any]]:
+           accumulation: int | None = None, data: int = 1) -> tuple[Settings, dict[str, Any]]:
   """The recorded settings of a shape on this machine's devices, recording them if there are none.
 
   `members` (the study's runs of the shape), `lanes`, `accumulation` and `data` count only for a
@@ -79,24 +79,28 @@ def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
   return settings, record
 
 
-def choose(shape: Shape, members: int, lanes: int | None = None, accumulation: int = 1,
+def choose(shape: Shape, members: int, lanes: int | None = None, accumulation: int | None = None,
            data: int = 1) -> Settings:
   """Settings for a shape that has not been trained here before.
 
-  Lanes are spread over the devices of the mesh axis `run`; by default one a device, so that each
-  CPU core, or each chip, trains its own lane without communication, but no more than there are
-  runs of the shape.
+  Lanes are spread over the devices of the mesh axis `run`, so that each CPU core, or each chip,
+  trains its own without communication. By default a CPU has one a device (its lanes follow one
+  another, and an ended one is refilled), an accelerator as many as `program.recommended` says, and
+  neither more than there are runs of the shape; accumulation is as recommended.
   """
   devices = jax.device_count() // data
   if devices < 1:
     raise bad('--data_parallel', data, f'there are {jax.device_count()} devices')
-  wanted = lanes or min(devices, members)
+  advice = recommended(shape, members, jax.devices()[:devices])
+  cpu = jax.devices()[0].platform == 'cpu'
+  wanted = lanes or (min(devices, members) if cpu else advice.lanes)
+  parts = accumulation or (advice.accumulation if data == 1 else 1)
   run = max(r for r in range(1, devices + 1) if wanted % r == 0)
   flops = wanted * shape.batch * shape.length * accounting.counted_flops(
       shape.model, shape.vocab_size, shape.length)
   limit = CHUNK_FLOPS.get(jax.devices()[0].platform, 1e14)
   chunk = max(1, min(MAX_CHUNK, int(limit / flops)))
-  return Settings(wanted, chunk, accumulation, run, data)
+  return Settings(wanted, chunk, parts, run, data)
 
 
 def build(shape: Shape, settings: Settings) -> Program:

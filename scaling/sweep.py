@@ -37,7 +37,7 @@ _KEEP = flags.DEFINE_enum('keep', 'final', ['final', 'all', 'none'],
 _RETRY_FAILED = flags.DEFINE_bool('retry_failed', False, 'Train diverged and broken runs again.')
 _JSON = flags.DEFINE_bool('json', False, 'Print one JSON object in place of a table.')
 _PACK = flags.DEFINE_integer('pack', None, 'Lanes a program; default: one a device.', lower_bound=1)
-_ACCUMULATION = flags.DEFINE_integer('accumulation', 1, 'Parts of a batch, one after the other.',
+_ACCUMULATION = flags.DEFINE_integer('accumulation', None, 'Parts of a batch, one after the other.',
                                      lower_bound=1)
 _DATA_PARALLEL = flags.DEFINE_integer('data_parallel', 1, 'Devices that share a lane\'s batch.',
                                       lower_bound=1)
@@ -185,7 +185,7 @@ def _program(workdir: str, shape: Any, members: int, say: Callable[[str], None])
                                      _DATA_PARALLEL.value)
   for flag, asked, used in (
       ('pack', _PACK.value or settings.lanes, settings.lanes),
-      ('accumulation', _ACCUMULATION.value, settings.accumulation),
+      ('accumulation', _ACCUMULATION.value or settings.accumulation, settings.accumulation),
       ('data_parallel', _DATA_PARALLEL.value, settings.data)):
     if asked != used:
       say(f'--{flag}={asked}: this workdir trains the shape with {used}, and goes on so, since '

@@ -246,10 +246,9 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path, markov_store, 
     workdir = disk / 'w'
     process = sweeps.start(workdir, markov_store)
     sweeps.wait_for(lambda: sweeps.results(workdir))
-    with open(disk / 'filler', 'wb') as filler, contextlib.suppress(OSError):
+    with open(disk / 'filler', 'wb', buffering=0) as filler, contextlib.suppress(OSError):
       while True:
         filler.write(bytes(4096))
-        filler.flush()
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1 and 'no room left' in err and 'Traceback' not in err, err
     finished = sweeps.results(workdir)
