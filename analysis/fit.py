@@ -101,6 +101,7 @@ class Fit:
   def to_dict(self) -> dict[str, Any]:
     """fit.json as Python values."""
     return {
+        'columns': {}, 'data': {'source': None, 'sha256': None}, 'code_version': None,
         'law': self.law.name, 'formula': self.law.formula, 'source': self.law.source,
         'params': self.params, 'intervals': self.intervals,
         'interval_method': self.interval_method, 'level': self.level,
@@ -137,7 +138,7 @@ class Fit:
           inputs={name: points[name] for name in law.inputs}, loss=points['loss'],
           groups=np.array(values['points']['group']), level=float(values['level']),
           noise_floor=float(values['noise_floor']), interval_method=values['interval_method'],
-          intervals=dict(values['intervals']), metrics=dict(values['metrics']),
+          intervals=_ends(values['intervals']), metrics=dict(values['metrics']),
           samples=None if samples is None else np.array(samples, np.float64),
           dropped=dict(values['n_dropped']), warnings=list(values['warnings']),
           extra={k: v for k, v in values.items() if k not in known})
@@ -293,3 +294,9 @@ def _finite(value: Any) -> Any:
 if __name__ == '__main__':
   from analysis import fit_command
   fit_command.start()
+
+
+def _ends(intervals: dict[str, list[float | None]]) -> dict[str, list[float]]:
+  """Intervals as JSON holds them: an end at infinity is null there."""
+  return {name: [-math.inf if low is None else low, math.inf if high is None else high]
+          for name, (low, high) in intervals.items()}

@@ -50,9 +50,13 @@ def main(argv: list[str]) -> None:
   law = laws.get(FLAGS.law)
   if (FLAGS.logs is None) == (FLAGS.data is None):
     raise InputError('give either --logs=WORKDIR or --data=FILE')
-  if FLAGS.out and not os.path.isdir(os.path.dirname(FLAGS.out) or '.'):
-    raise InputError(f'--out: {FLAGS.out!r}: there is no such folder')
+  if FLAGS.out is not None:
+    cli.check_output(FLAGS.out)
   if FLAGS.data is not None:
+    for name in ('study', 'domain', 'rows'):
+      if FLAGS[name].value != FLAGS[name].default:
+        raise InputError(f'--{name}={FLAGS[name].value}: it goes with --logs; --where and '
+                         '--columns choose the rows and columns of a file')
     data = points.of_table(law, FLAGS.data, FLAGS.columns, FLAGS.where, FLAGS.group)
   else:
     if FLAGS.columns:

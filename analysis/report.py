@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import html
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -40,8 +39,7 @@ def main(argv: list[str]) -> None:
   del argv
   if FLAGS.logs is None and FLAGS.fit is None:
     raise InputError('give --logs=WORKDIR, --fit=fit.json or both')
-  if not os.path.isdir(os.path.dirname(FLAGS.out) or '.'):
-    raise InputError(f'--out: {FLAGS.out!r}: there is no such folder')
+  cli.check_output(FLAGS.out)
   table = logs.load(FLAGS.logs, FLAGS.study) if FLAGS.logs is not None else None
   if FLAGS.fit is not None:
     fits = [Fit.load(FLAGS.fit)]

@@ -36,6 +36,12 @@ def run(main: Callable[[list[str]], int | None], *, need: Sequence[str] = ()) ->
   raise AssertionError('app.run exits')
 
 
+def check_output(path: str) -> None:
+  """Raises InputError unless --out names a file that could be written."""
+  if not path or os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or '.'):
+    raise bad('--out', path, 'it must name a file in a folder that exists')
+
+
 def overrides(name: str = 'config') -> dict[str, Any]:
   """The fields of a config flag that other flags have set: {'base.optim.peak_lr': 1e-3}."""
   values = config_flags.get_override_values(FLAGS[name])

@@ -172,6 +172,9 @@ def _command(path: str) -> str:
     flags += f' --vocab_size={size}'
     if corpora != corpus:
       flags += f' --tokenizer_corpora={corpora.replace("+", ",")}'
+  from scaling.data import corpora as known  # only an error needs it
+  if corpus not in known.names():
+    flags += ' --path=FILES'
   return f'python -m scaling.data.prepare {flags} --store={os.path.dirname(parent) or "."}'
 
 
