@@ -1,4 +1,4 @@
-"""The documents: every relative link leads somewhere, and the README's CSV commands work as typed."""
+"""Every link in the documents leads somewhere; the CSV commands of the README work as typed."""
 
 import pathlib
 import re
