@@ -33,7 +33,7 @@ quickstart: install
 	@$(BIN)/python -c 'import os, sys, webbrowser; p = os.path.abspath(sys.argv[1]); shown = any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))) or sys.platform == "darwin"; (shown and webbrowser.open("file://" + p)) or print("look at", p)' $(WORKDIR)/report.html
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m 'slow or not slow'

@@ -101,7 +101,6 @@ class Fit:
   def to_dict(self) -> dict[str, Any]:
     """fit.json as Python values."""
     return {
-        'columns': {}, 'data': {'source': None, 'sha256': None}, 'code_version': None,
         'law': self.law.name, 'formula': self.law.formula, 'source': self.law.source,
         'params': self.params, 'intervals': self.intervals,
         'interval_method': self.interval_method, 'level': self.level,
@@ -238,7 +237,8 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str = 'hub
   bare = Fit(law=law, params=params, objective=chosen, value=chosen.value(residual), inputs=x,
              loss=y, groups=group, level=level, noise_floor=noise_floor,
              metrics=metrics.all_of(y, predicted), dropped=dropped, warnings=warnings,
-             extra=dict(extra or {}))
+             extra={'columns': {}, 'data': {'source': None, 'sha256': None}, 'code_version': None,
+                    **(extra or {})})
   if not bootstrap:
     return bare
   return _with_intervals(bare, found.u, bootstrap, seed)
