@@ -66,7 +66,8 @@ def coverage_of(inputs: Mapping[str, np.ndarray]) -> list[str]:
   """Too few values of an input, or all of them along one line."""
   found = []
   for name, values in inputs.items():
-    count = len(np.unique(np.round(values, 12) if name == 'r' else np.round(np.log(values), 6)))
+    count = len(np.unique(np.round(np.log(values), 6) if np.all(values > 0)
+                          else np.round(values, 12)))
     if count < 3:
       found.append(f'only {count} value{"s" * (count > 1)} of {name}: at least three are needed '
                    'for a power and an offset')
@@ -98,7 +99,7 @@ def far(inputs: Mapping[str, np.ndarray], x: Mapping[str, np.ndarray]) -> list[s
 
 def bracketed(law: Law, params: Mapping[str, float], inputs: Mapping[str, np.ndarray]) -> list[str]:
   """Whether the compute optimum of the data's own budgets lies among the data."""
-  if law.optimum is None or not {'N', 'D'} <= set(inputs):
+  if law.optimum is None or set(law.optimum_of) != {'N', 'D'} or set(inputs) != {'N', 'D'}:
     return []
   budgets = 6 * inputs['N'] * inputs['D']
   with np.errstate(all='ignore'):

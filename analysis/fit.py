@@ -37,6 +37,7 @@ class Fit:
   inputs: dict[str, np.ndarray]
   loss: np.ndarray
   groups: np.ndarray
+  weights: np.ndarray
   level: float = 0.9
   noise_floor: float = 0.0
   interval_method: str | None = None
@@ -74,7 +75,7 @@ class Fit:
     return np.minimum(low, centre).reshape(shape), np.maximum(high, centre).reshape(shape)
 
   def optimum(self, flops: Any) -> dict[str, np.ndarray]:
-    """N and D of least loss for C = 6 N D FLOPs, with `N_low` ... `D_high` if there are intervals.
+    """Inputs of least loss at C FLOPs (of C = 6 N D: N and D), with N_low, N_high ... if known.
 
     Raises InputError for a law without one or a budget that is not positive.
     """
@@ -89,7 +90,7 @@ class Fit:
     elif self.interval_method == BOOTSTRAP:
       params = self._coordinates.natural(self._spread_samples)
       found = self.law.best({k: v[:, None] for k, v in params.items()}, budget)
-      for name in ('N', 'D'):
+      for name in self.law.optimum_of:
         low, high = np.nanquantile(found[name], self._tails, axis=0)
         best |= {f'{name}_low': low, f'{name}_high': high}
     return best
@@ -102,7 +103,8 @@ class Fit:
     """fit.json as Python values."""
     return {
         'law': self.law.name, 'formula': self.law.formula, 'source': self.law.source,
-        'params': self.params, 'intervals': self.intervals,
+        'params': self.params, 'fixed': dict(self.law.fixed), 'tied': dict(self.law.tied),
+        'output': self.law.output, 'intervals': self.intervals,
         'interval_method': self.interval_method, 'level': self.level,
         'objective': {'name': self.objective.name, 'delta': self.objective.delta,
                       'value': self.value},
@@ -110,7 +112,8 @@ class Fit:
         'n_groups': len(np.unique(self.groups)), 'noise_floor': self.noise_floor,
         'residual_std': float(np.std(self._residual)), 'warnings': self.warnings, **self.extra,
         'points': {**{k: v.tolist() for k, v in self.inputs.items()},
-                   'loss': self.loss.tolist(), 'group': [str(g) for g in self.groups]},
+                   'loss': self.loss.tolist(), 'group': [str(g) for g in self.groups],
+                   'weight': self.weights.tolist()},
         'samples': None if self.samples is None else [[float(f'{x:.7g}') for x in row]
                                                       for row in self.samples]}
 
@@ -123,11 +126,12 @@ class Fit:
       raise InputError(f'{path}: {error.strerror or error}') from None
     except (ValueError, RecursionError):
       raise InputError(f'{path}: not a fit.json (it is not JSON)') from None
-    known = {'formula', 'source', 'law', 'params', 'intervals', 'interval_method', 'level',
-             'objective', 'metrics', 'n_points', 'n_dropped', 'n_groups', 'noise_floor',
-             'residual_std', 'warnings', 'points', 'samples'}
+    known = {'formula', 'fixed', 'tied', 'output', 'source', 'law', 'params', 'intervals',
+             'interval_method', 'level', 'objective', 'metrics', 'n_points', 'n_dropped',
+             'n_groups', 'noise_floor', 'residual_std', 'warnings', 'points', 'samples'}
     try:
       law = laws.get(values['law'])
+      law = laws.fix(laws.tie(law, values.get('tied', {})), values.get('fixed', {}))
       points = {k: np.array(v, np.float64) for k, v in values['points'].items() if k != 'group'}
       samples = values['samples']
       return cls(
@@ -135,7 +139,8 @@ class Fit:
           objective=Objective(values['objective']['name'], values['objective']['delta']),
           value=float(values['objective']['value']),
           inputs={name: points[name] for name in law.inputs}, loss=points['loss'],
-          groups=np.array(values['points']['group']), level=float(values['level']),
+          groups=np.array(values['points']['group']),
+          weights=points.get('weight', np.ones(len(points['loss']))), level=float(values['level']),
           noise_floor=float(values['noise_floor']), interval_method=values['interval_method'],
           intervals=_ends(values['intervals']), metrics=dict(values['metrics']),
           samples=None if samples is None else np.array(samples, np.float64),
@@ -171,8 +176,8 @@ class Fit:
 
   @functools.cached_property
   def _profile(self) -> Profile:
-    return Profile.of(self.law, self._coordinates, self.objective.log, self._data, self._centre,
-                      len(np.unique(self.groups)), self.level, self.noise_floor)
+    return Profile.of(self.law, self._coordinates, self.objective.log, self._data, self.weights,
+                      self._centre, len(np.unique(self.groups)), self.level, self.noise_floor)
 
   @functools.cached_property
   def _spread_samples(self) -> np.ndarray:
@@ -203,40 +208,47 @@ class Fit:
     return low, high
 
 
-def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str = 'huber_log',
-        huber_delta: float = 1e-3, bootstrap: int = 200, level: float = 0.9, groups: Any = None,
-        noise_floor: float = 0.0, starts: Mapping[str, Sequence[float]] | None = None,
-        seed: int = 0, extra: Mapping[str, Any] | None = None) -> Fit:
-  """Fits `law` to loss [n] at inputs {name: [n]}, in float64.
+def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None = None,
+        huber_delta: float | None = None, bootstrap: int = 200, level: float = 0.9,
+        groups: Any = None, weights: Any = None, noise_floor: float = 0.0,
+        starts: Mapping[str, Sequence[float]] | None = None, seed: int = 0,
+        extra: Mapping[str, Any] | None = None) -> Fit:
+  """Fits `law` to loss [n] (the law's output) at inputs {name: [n]}, in float64.
 
-  objective, huber_delta: see analysis/objectives.py. bootstrap: refits for the intervals; 0 means
-  no intervals. level: of all intervals. groups [n]: what was drawn independently, e.g. run ids
-  (default: every row). noise_floor: the least standard deviation of a residual that intervals
-  assume. starts: a starting grid in natural units, logarithms for parameters on a log scale
-  (default: the law's own, relative to the data). Rows with a value that the law or the objective
-  cannot take are dropped and counted in `dropped`.
+  objective, huber_delta: see analysis/objectives.py (default: the law's). bootstrap: refits for the
+  intervals; 0 means no intervals. level: of all intervals. groups [n]: what was drawn
+  independently, e.g. run ids (default: every row). weights [n]: how often each row counts, or
+  1 / variance. noise_floor: the least standard deviation of a residual that intervals assume.
+  starts: a starting grid in natural units, logarithms for parameters on a log scale (default: the
+  law's own, relative to the data). Rows with a value that the law or the objective cannot take are
+  dropped and counted in `dropped`.
 
   Raises InputError for a missing input, arrays of different lengths, fewer usable rows than
   parameters, or an option out of range.
   """
-  chosen = Objective.of(objective, huber_delta)
+  chosen = Objective.of(*_objective(law, objective, huber_delta))
   _check_options(bootstrap, level, noise_floor)
-  x, y, group, dropped = rows.usable(law, inputs, loss, groups, chosen.log)
+  used = rows.usable(law, inputs, loss, groups, weights, chosen.log)
+  x, y = used.inputs, used.loss
   size = len(law.parameters)
+  if not size:
+    raise InputError(f'{law.name}: every parameter is fixed; there is nothing to fit')
   if len(y) < size:
-    lost = f' ({sum(dropped.values())} rows were dropped: {rows.said(dropped)})' if dropped else ''
+    lost = (f' ({sum(used.dropped.values())} rows were dropped: {rows.said(used.dropped)})'
+            if used.dropped else '')
     raise InputError(f'{law.name} has {size} parameters but there are {len(y)} points{lost}')
   coordinates = Coordinates.of(law, x, y)
   data = objectives.problem(law, coordinates, chosen.log, x, y)
   grid = coordinates.starts() if starts is None else coordinates.natural_starts(starts)
-  found = search.search(law, coordinates, chosen, data, grid, seed)
+  found = search.search(law, coordinates, chosen, data, grid, used.weights, seed)
   params = {name: float(v) for name, v in coordinates.natural(found.u).items()}
   predicted = law.predict(params, x)
   residual = np.log(predicted) - np.log(y) if chosen.log else predicted - y
   warnings = diagnostics.of(law, coordinates, found, data, chosen.log, params, x, y)
-  bare = Fit(law=law, params=params, objective=chosen, value=chosen.value(residual), inputs=x,
-             loss=y, groups=group, level=level, noise_floor=noise_floor,
-             metrics=metrics.all_of(y, predicted), dropped=dropped, warnings=warnings,
+  bare = Fit(law=law, params=params, objective=chosen, value=chosen.value(residual, used.weights),
+             inputs=x, loss=y, groups=used.groups, weights=used.weights, level=level,
+             noise_floor=noise_floor, metrics=metrics.all_of(y, predicted), dropped=used.dropped,
+             warnings=warnings,
              extra={'columns': {}, 'data': {'source': None, 'sha256': None}, 'code_version': None,
                     **(extra or {})})
   if not bootstrap:
@@ -252,7 +264,7 @@ def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
         f'no intervals: {groups} groups for {size} parameters leave nothing to judge the noise by'])
   if groups >= 3 * size:
     samples = uncertainty.bootstrap(bare.law, bare._coordinates, bare.objective, bare._data,
-                                    bare.groups, u, bootstrap, seed)
+                                    bare.groups, bare.weights, u, bootstrap, seed)
     done = dataclasses.replace(bare, samples=samples, interval_method=BOOTSTRAP)
     params = done._coordinates.natural(done._spread_samples)
     quantiles = {n: np.quantile(params[n], done._tails) for n in names}
@@ -271,6 +283,14 @@ def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
       warnings.append(f'parameter {name} is not identified: its profile is flat '
                       f'{" and ".join(sides)}')
   return dataclasses.replace(done, intervals=intervals, warnings=bare.warnings + warnings)
+
+
+def _objective(law: Law, name: str | None, delta: float | None) -> tuple[str, float]:
+  """The objective asked for, or the law's own; a threshold belongs to the law's own objective."""
+  own, threshold = law.objective
+  if delta is None:
+    delta = threshold if name in (None, own) and threshold > 0 else 1e-3
+  return name or own, delta
 
 
 def _check_options(bootstrap: int, level: float, noise_floor: float) -> None:

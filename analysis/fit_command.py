@@ -19,11 +19,13 @@ import numpy as np
 from absl import flags
 
 from analysis import diagnostics, fit, laws, metrics, points
+from analysis.laws import Law
 from analysis.points import Points
 from scaling import cli
-from scaling.errors import InputError
+from scaling.errors import InputError, bad
 
 FLAGS = flags.FLAGS
+SHOWN = 20  # held-out rows printed
 
 
 def start() -> None:
@@ -37,8 +39,13 @@ def start() -> None:
   flags.DEFINE_string('columns', '', 'input=expression,... over the columns of --data.')
   flags.DEFINE_string('where', '', "A condition on the rows, such as 'loss < 5 and N > 1e6'.")
   flags.DEFINE_string('group', '', 'The column that says which rows belong together.')
-  flags.DEFINE_string('objective', 'huber_log', 'huber_log, lad_log, mse_log, huber or mse.')
-  flags.DEFINE_float('huber_delta', 1e-3, 'Where the Huber loss turns linear.')
+  flags.DEFINE_string('hold_out', '', 'A condition on the rows to predict, not to fit.')
+  flags.DEFINE_string('weight', '', 'An expression: how often each row counts.')
+  flags.DEFINE_string('fix', '', 'Parameters to hold: A=520.8,alpha=0.35.')
+  flags.DEFINE_string('tie', '', 'Parameters to make equal: beta=alpha.')
+  flags.DEFINE_string('objective', None, 'huber_log, lad_log, mse_log, huber or mse (default: '
+                      "the law's own, mostly huber_log).")
+  flags.DEFINE_float('huber_delta', None, 'Where the Huber loss turns linear (default: as above).')
   flags.DEFINE_integer('bootstrap', 200, 'Refits for the intervals; 0: no intervals.')
   flags.DEFINE_float('level', 0.9, 'Of the intervals.')
   flags.DEFINE_string('out', None, 'Where to write fit.json.')
@@ -47,7 +54,7 @@ def start() -> None:
 
 def main(argv: list[str]) -> None:
   del argv
-  law = laws.get(FLAGS.law)
+  law = restricted(laws.get(FLAGS.law), FLAGS.fix, FLAGS.tie)
   if (FLAGS.logs is None) == (FLAGS.data is None):
     raise InputError('give either --logs=WORKDIR or --data=FILE')
   if FLAGS.out is not None:
@@ -57,15 +64,16 @@ def main(argv: list[str]) -> None:
       if FLAGS[name].value != FLAGS[name].default:
         raise InputError(f'--{name}={FLAGS[name].value}: it goes with --logs; --where and '
                          '--columns choose the rows and columns of a file')
-    data = points.of_table(law, FLAGS.data, FLAGS.columns, FLAGS.where, FLAGS.group)
+    data = points.of_table(law, FLAGS.data, FLAGS.columns, FLAGS.where, FLAGS.group,
+                           FLAGS.hold_out, FLAGS.weight)
   else:
     if FLAGS.columns:
       raise InputError('--columns goes with --data; a workdir has the columns it needs')
     data = points.of_logs(law, FLAGS.logs, FLAGS.study, FLAGS.domain, FLAGS.rows, FLAGS.where,
-                          FLAGS.group)
+                          FLAGS.group, FLAGS.hold_out, FLAGS.weight)
   found = fit.fit(law, data.inputs, data.loss, objective=FLAGS.objective,
                   huber_delta=FLAGS.huber_delta, bootstrap=FLAGS.bootstrap, level=FLAGS.level,
-                  groups=data.groups, noise_floor=data.noise,
+                  groups=data.groups, weights=data.weights, noise_floor=data.noise,
                   extra={'columns': data.columns, 'data': data.data, 'command': command(),
                          'code_version': code_version()})
   found = dataclasses.replace(found, warnings=[*found.warnings, *data.notes])
@@ -77,13 +85,40 @@ def main(argv: list[str]) -> None:
     print(f'\nwritten to {FLAGS.out}')
 
 
+def restricted(law: Law, fixed: str, tied: str) -> Law:
+  """The law with the parameters of --fix and --tie held or tied. InputError if it has no such."""
+  law = laws.tie(law, dict(_pairs('tie', tied)))
+  values = {}
+  for name, text_ in _pairs('fix', fixed):
+    try:
+      values[name] = float(text_)
+    except ValueError:
+      raise bad(f'--fix {name}', text_, 'it must be a number') from None
+  return laws.fix(law, values)
+
+
+def _pairs(flag: str, text_: str) -> list[tuple[str, str]]:
+  found: list[tuple[str, str]] = []
+  for part in filter(str.strip, text_.split(',')):
+    name, equals, value = (s.strip() for s in part.partition('='))
+    if not (name and equals and value) or name in dict(found):
+      raise bad(f'--{flag}', part.strip(), 'write name=value,... with every name once')
+    found.append((name, value))
+  return found
+
+
 def with_held_out(found: fit.Fit, held: Points) -> fit.Fit:
   """The fit with its predictions of runs that it has not seen, under `held_out`."""
   usable = np.isfinite(held.loss)
+  for name, values in held.inputs.items():
+    usable &= found.law.allows(name, values)
+  if found.objective.log:
+    usable &= held.loss > 0
   x = {name: v[usable] for name, v in held.inputs.items()}
   loss = held.loss[usable]
   if not len(loss):
-    return found
+    return dataclasses.replace(found, warnings=[
+        *found.warnings, f'no held-out row has {found.law.output} and inputs that can be used'])
   predicted = found.predict(x)
   rows: list[dict[str, Any]] = [
       {**{k: float(v[i]) for k, v in x.items()}, 'run': str(held.groups[usable][i]),
@@ -95,8 +130,10 @@ def with_held_out(found: fit.Fit, held: Points) -> fit.Fit:
       row |= {'interval': [float(low[i]), float(high[i])],
               'inside': bool(low[i] <= loss[i] <= high[i])}
   extra = found.extra | {'held_out': rows, 'held_out_metrics': metrics.all_of(loss, predicted)}
-  return dataclasses.replace(found, extra=extra, warnings=[
-      *found.warnings, *(f'held-out runs: {w}' for w in diagnostics.far(found.inputs, x))])
+  said = [f'held-out runs: {w}' for w in diagnostics.far(found.inputs, x)]
+  if np.any(~usable):
+    said.append(f'{int(np.sum(~usable))} held-out rows could not be used')
+  return dataclasses.replace(found, extra=extra, warnings=[*found.warnings, *said])
 
 
 def text(found: fit.Fit) -> str:
@@ -105,6 +142,8 @@ def text(found: fit.Fit) -> str:
   lines = [f'{found.law.name}: {found.law.formula}',
            f'{len(found.loss)} points in {len(np.unique(found.groups))} groups'
            + ''.join(f', {count} dropped ({why})' for why, count in found.dropped.items()), '']
+  lines += [f'{name} = {value} held' for name, value in found.law.fixed]
+  lines += [f'{name} = {to} tied' for name, to in found.law.tied]
   lines.append(f'{"":10}{"value":>12}   ' + (f'{percent} interval' if found.intervals else ''))
   for name, value in found.params.items():
     ends = found.intervals.get(name)
@@ -117,13 +156,18 @@ def text(found: fit.Fit) -> str:
   held = found.extra.get('held_out') or []
   if held:
     lines += ['', f'held out{"":12}actual  predicted   error   {percent} prediction interval']
-    for row in held:
+    shown = found.extra['held_out_metrics']
+    for row in held[:SHOWN]:
       place = ' '.join(f'{k}={row[k]:.3g}' for k in found.law.inputs)
       ends = row.get('interval')
       lines.append(f'{place:18}{row["actual"]:8.4f} {row["predicted"]:10.4f} '
                    f'{100 * row["relative_error"]:+6.2f}%  ' + (
                        f'[{ends[0]:.4f}, {ends[1]:.4f}] {"inside" if row["inside"] else "OUTSIDE"}'
                        if ends else ''))
+  if held:
+    more = f'... and {len(held) - SHOWN} more; ' if len(held) > SHOWN else ''
+    lines.append(more + f'{len(held)} held out: ' + '   '.join(
+        f'{name} {value:.5g}' for name, value in shown.items() if value is not None))
   lines += [f'warning: {w}' for w in found.warnings]
   return '\n'.join(lines)
 

@@ -6,6 +6,8 @@ Residuals are ln(law) - ln(loss) for the objectives ending in `_log`, law - loss
                      small that optimisers stop early (arXiv 2404.10102)
   lad_log            sum_i |r_i|, as the limit of a Huber fit with ever smaller delta
   mse_log, mse       mean of r_i^2
+
+With weights w_i every row counts w_i times.
 """
 
 from __future__ import annotations
@@ -58,14 +60,14 @@ class Objective:
       return 0.0
     return 1.0 if self.delta is None else float(np.mean(np.abs(r) <= self.delta))
 
-  def value(self, r: np.ndarray) -> float:
-    """The objective of residuals r."""
+  def value(self, r: np.ndarray, weights: np.ndarray | float = 1.0) -> float:
+    """The objective of residuals r, each counted `weights` times."""
     if self.name == 'lad_log':
-      return float(np.sum(np.abs(r)))
+      return float(np.sum(weights * np.abs(r)))
     if self.delta is None:
-      return float(np.mean(r**2))
+      return float(np.average(r**2, weights=np.broadcast_to(weights, r.shape)))
     inner = np.minimum(np.abs(r), self.delta)
-    return float(np.sum(inner * (np.abs(r) - inner / 2)))
+    return float(np.sum(weights * inner * (np.abs(r) - inner / 2)))
 
 
 @functools.cache
@@ -84,7 +86,8 @@ def with_target(law: Law, log: bool, target: str) -> Callable[[Any, Any, Any], A
   """`residuals` and one more, the distance of a quantity from lane['aim'], for profiles.
 
   target 'values': the quantity is lane['pick'] . (every parameter, on its scale, and the law's
-  output at lane['x']); 'optimum': of (ln N, ln D) at least loss for lane['flops'].
+  output at lane['x']); 'optimum': of ln of the inputs of least loss (law.optimum_of) for
+  lane['flops'].
   """
 
   def of(u: Any, data: Any, lane: Any) -> Any:
@@ -101,7 +104,7 @@ def quantities(law: Law, log: bool, target: str, u: Any, data: Any, lane: Any) -
   if target == 'optimum':
     assert law.optimum is not None
     best = law.optimum(params, lane['flops'])
-    return jnp.stack([jnp.log(best['N']), jnp.log(best['D'])])
+    return jnp.stack([jnp.log(best[name]) for name in law.optimum_of])
   output = law.equation(params, lane['x'])
   return jnp.stack([*(jnp.log(params[p.name]) if p.scale == 'log' else params[p.name]
                       for p in law.parameters), jnp.log(output) if log else output])

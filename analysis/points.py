@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis import logs, tables
+from analysis.expressions import Expression
 from analysis.laws.law import Law
 from scaling.errors import InputError, bad
-
-DEFAULT_COLUMNS = {'loss': 'loss'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +27,19 @@ class Points:
   data: dict[str, Any]  # source, sha256, ...
   noise: float = 0.0  # a floor for the standard deviation of ln loss, known apart from the fit
   held_out: Points | None = None
+  weights: np.ndarray | None = None
   notes: tuple[str, ...] = ()
 
 
-def of_table(law: Law, path: str, columns: str, where: str, group: str) -> Points:
-  """The points of --data, --columns, --where and --group. InputError for what does not fit."""
+def of_table(law: Law, path: str, columns: str = '', where: str = '', group: str = '',
+             hold_out: str = '', weight: str = '') -> Points:
+  """The points of --data, --columns, --where, --group, --hold_out and --weight.
+
+  Raises InputError for what does not fit.
+  """
   expressions = tables.columns(columns)
   table = tables.select(tables.read(path), where, expressions)
-  needed = (*law.inputs, 'loss')
+  needed = (*law.inputs, law.output)
   unknown = sorted(set(expressions) - set(needed))
   if unknown:
     raise bad('--columns', unknown[0], f'{law.name} takes {", ".join(needed)}')
@@ -45,15 +51,48 @@ def of_table(law: Law, path: str, columns: str, where: str, group: str) -> Point
       raise InputError(f'{path}: {law.name} needs {name}, and there is no such column; write '
                        f'--columns={name}=EXPRESSION over {known}')
     expressions |= tables.columns(f'{name}=`{name}`')
-  values = tables.values(table, {name: expressions[name] for name in needed})
-  return Points(
-      inputs={name: values[name] for name in law.inputs}, loss=values['loss'],
-      groups=_groups(table, group), columns={n: expressions[n].text.strip() for n in needed},
-      data={'source': path, 'sha256': tables.sha256(path), 'where': where or None})
+  held = _held_out(table, hold_out, expressions)
+  chosen = {name: expressions[name] for name in needed}
+  data = {'source': path, 'sha256': tables.sha256(path), 'where': where or None}
+  return _points(law, table, held, chosen, group, weight, hold_out, data)
 
 
-def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows: str, where: str,
-            group: str) -> Points:
+def _held_out(table: pd.DataFrame, condition: str, names: Mapping[str, Expression]) -> np.ndarray:
+  """Which rows --hold_out names, bool [rows]."""
+  if not condition.strip():
+    return np.zeros(len(table), bool)
+  held = tables.condition(table, '--hold_out', condition, names)
+  if np.all(held):
+    raise InputError(f'--hold_out: {condition!r} leaves none of the {len(table)} rows to fit')
+  if not np.any(held):
+    raise InputError(f'--hold_out: {condition!r} holds for none of the {len(table)} rows')
+  return held
+
+
+def _points(law: Law, table: pd.DataFrame, held: np.ndarray, expressions: Mapping[str, Expression],
+            group: str, weight: str, hold_out: str, data: dict[str, Any], **more: Any) -> Points:
+  """The rows of a table, those held out apart."""
+  values = tables.values(table, expressions)
+  groups = _groups(table, group)
+  columns = {name: re.sub(r'^`([^`]*)`$', r'\1', e.text.strip())
+             for name, e in expressions.items()}
+  weights = None
+  if weight.strip():
+    weights = tables.values(table, {'--weight': Expression(weight)})['--weight']
+    data = data | {'weight': weight}
+  if hold_out.strip():
+    data = data | {'hold_out': hold_out}
+
+  def part(rows: np.ndarray, **also: Any) -> Points:
+    return Points(inputs={name: values[name][rows] for name in law.inputs},
+                  loss=values[law.output][rows], groups=groups[rows], columns=columns, data=data,
+                  weights=None if weights is None else weights[rows], **also)
+
+  return part(~held, held_out=part(held) if held.any() else None, **more)
+
+
+def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows: str = 'final',
+            where: str = '', group: str = '', hold_out: str = '', weight: str = '') -> Points:
   """The points of --logs: final rows of done runs, or all rows; held-out runs apart.
 
   Raises InputError when several domains have losses and none is chosen, or nothing is done yet.
@@ -65,7 +104,7 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
   domain = _domain(table, domain, workdir)
   wanted = dict(law.columns)
   columns = {name: wanted.get(name, f'r/{domain}' if name == 'r' else name)
-             for name in law.inputs} | {'loss': f'loss/{domain}'}
+             for name in law.inputs} | {law.output: f'{law.output}/{domain}'}
   states = table.drop_duplicates('run_id')['state'].value_counts().to_dict()
   notes = [f'{count} {what} skipped' for what, count in skipped.items()]
   if states.get('failed') or states.get('running'):
@@ -78,21 +117,20 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
   if not len(table):
     raise InputError(f'{workdir}: no finished run of {study or "any study"} to fit')
   table = tables.select(table, where)
-  held = table['held_out'].astype(bool)
+  held = table['held_out'].astype(bool).to_numpy()
   if not np.any(~held):
     raise InputError(f'{workdir}: every finished run is held out; there is nothing to fit')
   data = {'source': workdir, 'sha256': logs.fingerprint(table), 'study': study, 'domain': domain,
           'rows': rows, 'where': where or None}
+  absent = [c for c in columns.values() if c not in table]
+  if absent:
+    raise InputError(f'{workdir}: {law.name} needs {absent[0]}, which these logs do not have')
   expressions = {k: tables.columns(f'{k}=`{v}`')[k] for k, v in columns.items()}
-
-  def part(chosen: pd.DataFrame, **more: Any) -> Points:
-    values = tables.values(chosen, expressions)
-    return Points(inputs={name: values[name] for name in law.inputs}, loss=values['loss'],
-                  groups=_groups(chosen, group or 'lineage'), columns=columns, data=data, **more)
-
-  final = part(table[held]) if held.any() else None
-  return part(table[~held], noise=_noise(table[~held], columns, domain, rows), held_out=final,
-              notes=tuple(notes))
+  held = held | _held_out(table, hold_out, expressions)
+  if held.all():
+    raise InputError(f'{workdir}: every row is held out; there is nothing to fit')
+  return _points(law, table, held, expressions, group or 'lineage', weight, hold_out, data,
+                 noise=_noise(table[~held], columns, law.output, rows), notes=tuple(notes))
 
 
 def _domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:
@@ -109,16 +147,16 @@ def _domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:
   return known[0]
 
 
-def _noise(table: pd.DataFrame, columns: dict[str, str], domain: str, rows: str) -> float:
+def _noise(table: pd.DataFrame, columns: dict[str, str], output: str, rows: str) -> float:
   """The standard deviation of ln loss between runs that differ in nothing but their seed.
 
   0 when there are fewer than three such pairs: then only the residuals can tell.
   """
   if rows != 'final':
     return 0.0
-  cell = [c for c in dict.fromkeys(columns.values()) if c != columns['loss'] and c in table]
+  cell = [c for c in dict.fromkeys(columns.values()) if c != columns[output] and c in table]
   cell += [str(c) for c in table if str(c).startswith('point/') and 'seed' not in str(c)]
-  losses = table[columns['loss']].astype(float)
+  losses = table[columns[output]].astype(float)
   loss = pd.Series(np.log(losses.where(losses > 0)), index=table.index)
   spread = loss.groupby([table[c].astype(str) for c in [*cell, 'peak_lr']])
   freedom = int((spread.count() - 1).clip(lower=0).sum())

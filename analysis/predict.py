@@ -11,14 +11,14 @@ import json
 import numpy as np
 from absl import flags
 
-from analysis import diagnostics
+from analysis import diagnostics, laws
 from analysis.fit import Fit
 from analysis.laws.law import check_inputs
 from scaling import cli
 from scaling.errors import InputError
 
 FLAGS = flags.FLAGS
-INPUTS = ('N', 'N_nonembedding', 'N_average', 'N_v', 'D', 'C', 'r', 'V', 'H', 'U', 'S', 'B')
+INPUTS = sorted({name for law in laws.names() for name in laws.get(law).inputs})
 
 
 def start() -> None:
@@ -26,7 +26,7 @@ def start() -> None:
   flags.DEFINE_string('fit', None, 'The fit.json of analysis.fit.')
   for name in INPUTS:
     flags.DEFINE_float(name, None, f'Input {name} of the law.', short_name=None)
-  flags.DEFINE_float('flops', None, 'A budget C = 6 N D: the N and D of least loss for it.')
+  flags.DEFINE_float('flops', None, 'A budget of FLOPs: the inputs of least loss for it.')
   flags.DEFINE_boolean('json', False, 'Print JSON.')
   cli.run(main, need=('fit',))
 
@@ -51,8 +51,8 @@ def predict(found: Fit, given: dict[str, float], flops: float | None) -> dict:
       raise InputError(f'give either --flops or inputs, not both (got --{sorted(given)[0]})')
     best = {k: float(v[0]) for k, v in found.optimum(flops).items()}
     answer |= {'flops': flops, 'intervals': {k: [best[f'{k}_low'], best[f'{k}_high']]
-                                             for k in ('N', 'D') if f'{k}_low' in best}}
-    given = {k: best[k] for k in ('N', 'D')}
+                                             for k in found.law.optimum_of if f'{k}_low' in best}}
+    given = {k: best[k] for k in found.law.optimum_of}
   unknown = sorted(set(given) - set(found.law.inputs))
   missing = [name for name in found.law.inputs if name not in given]
   if unknown or missing:
@@ -60,14 +60,16 @@ def predict(found: Fit, given: dict[str, float], flops: float | None) -> dict:
     raise InputError(f'{found.law.name} takes '
                      f'{", ".join(f"--{n}" for n in found.law.inputs)}: {wrong}')
   x = {name: np.atleast_1d(v) for name, v in check_inputs(found.law, given).items()}
-  answer |= {'inputs': given, 'loss': float(found.predict(x)[0])}
+  answer |= {'inputs': given, 'output': found.law.output, 'loss': float(found.predict(x)[0])}
   if found.interval_method is not None:
     for kind in ('prediction', 'confidence'):
       low, high = found.interval(x, kind)
       answer[kind] = [float(low[0]), float(high[0])]
   answer['warnings'] = diagnostics.far(found.inputs, x)
-  if flops is not None and not np.min(found.inputs['N']) <= given['N'] <= np.max(found.inputs['N']):
-    answer['warnings'].append('the optimal N lies outside the N of the data')
+  if flops is not None:
+    answer['warnings'] += [
+        f'the optimal {name} lies outside the {name} of the data' for name in found.law.optimum_of
+        if not np.min(found.inputs[name]) <= given[name] <= np.max(found.inputs[name])]
   return answer
 
 
@@ -79,7 +81,7 @@ def text(found: Fit, answer: dict) -> str:
     ends = answer.get('intervals', {}).get(name)
     lines.append(f'{name:5} {value:.4g}' + (f'   {percent} [{ends[0]:.4g}, {ends[1]:.4g}]'
                                            if ends else ''))
-  lines.append(f'loss  {answer["loss"]:.4f}')
+  lines.append(f'{answer["output"]:5} {answer["loss"]:.4f}')
   if 'prediction' in answer:
     low, high = answer['prediction']
     lines.append(f'      {percent} [{low:.4f}, {high:.4f}] for a new run')

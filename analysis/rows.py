@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from analysis.laws.law import Law, in_range
-from scaling.errors import InputError
+from analysis.laws.law import Law
+from scaling.errors import InputError, bad
 
 
-def usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, log: bool,
-           ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, dict[str, int]]:
-  """Inputs, loss and groups of the rows a fit can use, and how many others there are, and why.
+@dataclasses.dataclass(frozen=True)
+class Rows:
+  """Rows of one length n: inputs {name: [n]}, loss, groups, weights; and how many are not here."""
 
-  Raises InputError for a missing input, what is not a number, or arrays of different lengths.
+  inputs: dict[str, np.ndarray]
+  loss: np.ndarray
+  groups: np.ndarray
+  weights: np.ndarray
+  dropped: dict[str, int]
+
+
+def usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, weights: Any, log: bool,
+           ) -> Rows:
+  """The rows that a fit can use; the others are counted by reason.
+
+  groups default to a group a row, weights to one. Raises InputError for a missing input, what is
+  not a number, arrays of different lengths, or weights that are negative.
   """
   try:
     y = np.asarray(loss, np.float64)
     x = {name: np.asarray(inputs[name], np.float64) for name in law.inputs}
+    weight = np.ones(y.shape) if weights is None else np.asarray(weights, np.float64)
   except KeyError as error:
     raise InputError(f'{law.name}: input {error.args[0]} is missing; it needs '
-                     f'{", ".join(law.inputs)} and loss') from None
+                     f'{", ".join(law.inputs)} and {law.output}') from None
   except (TypeError, ValueError):
-    raise InputError(f'{law.name}: inputs and loss must be numbers') from None
+    raise InputError(f'{law.name}: inputs, weights and {law.output} must be numbers') from None
   group = np.arange(y.size) if groups is None else np.asarray(groups)
-  for name, values in [*x.items(), ('groups', group)]:
+  for name, values in [*x.items(), ('groups', group), ('weights', weight)]:
     if values.shape != y.shape or y.ndim != 1:
-      raise InputError(f'{law.name}: {name} has shape {values.shape}, loss {y.shape}; they must be '
-                       'rows of one length')
+      raise InputError(f'{law.name}: {name} has shape {values.shape}, {law.output} {y.shape}; they '
+                       'must be rows of one length')
+  if np.any(weight < 0) or np.any(np.isinf(weight)):
+    raise bad('weights', float(weight[(weight < 0) | np.isinf(weight)][0]),
+              'they must be >= 0 and finite')
   keep = np.ones(y.shape, bool)
   dropped: dict[str, int] = {}
 
@@ -40,15 +57,17 @@ def usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, log: boo
       dropped[reason] = count
       keep = keep & ~wrong
 
-  for name, values in [*x.items(), ('loss', y)]:
+  for name, values in [*x.items(), (law.output, y), ('weight', weight)]:
     drop(np.isnan(values), f'{name} missing')
     drop(np.isinf(values), f'{name} infinite')
   for name, values in x.items():
-    drop(~in_range(name, values), f'{name} outside [0, 1]' if name == 'r' else
-         f'{name} not positive')
+    limits = law.range(name)
+    drop(~law.allows(name, values), f'{name} not positive' if limits is None
+         else f'{name} not {law.allowed(name)}')
   if log:
-    drop(y <= 0, 'loss not positive')
-  return {k: v[keep] for k, v in x.items()}, y[keep], group[keep], dropped
+    drop(y <= 0, f'{law.output} not positive')
+  drop(weight == 0, 'weight zero')
+  return Rows({k: v[keep] for k, v in x.items()}, y[keep], group[keep], weight[keep], dropped)
 
 
 def said(dropped: Mapping[str, int]) -> str:

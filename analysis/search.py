@@ -34,15 +34,14 @@ class Found:
 
 
 def search(law: Law, coordinates: Coordinates, objective: Objective, data: dict[str, Any],
-           starts: np.ndarray, seed: int = 0) -> Found:
-  """Minimises the objective. Raises InputError if no start gives a finite value."""
+           starts: np.ndarray, weights: np.ndarray, seed: int = 0) -> Found:
+  """Minimises the objective, weights [M]. Raises InputError if it is finite from no start."""
   r = objectives.residuals(law, objective.log)
   lower, upper = coordinates.bounds()
   rows = len(data['y'])
-  weights = np.ones((1, rows))
 
   def solve(u: np.ndarray, delta: float, steps: int, curvature: str) -> solver.Solution:
-    return solver.minimise(r, u, data, {}, weights, np.full(rows, delta), lower, upper,
+    return solver.minimise(r, u, data, {}, weights[None], np.full(rows, delta), lower, upper,
                            steps=steps, curvature=curvature)
 
   first = solve(np.clip(starts, lower, upper), objective.deltas[0], FIRST_STEPS, 'gauss')
@@ -71,13 +70,13 @@ def search(law: Law, coordinates: Coordinates, objective: Objective, data: dict[
     if not improved:
       break
   if objective.name == 'lad_log':
-    u = vertex(r, data, u, lower, upper)
+    u = vertex(r, data, u, weights, lower, upper)
   return Found(u, converged, _others(ends, u, f))
 
 
-def vertex(residuals: Any, data: dict[str, Any], u: np.ndarray, lower: np.ndarray,
-           upper: np.ndarray) -> np.ndarray:
-  """The optimum of sum |r| near u, by linear programs over a shrinking box.
+def vertex(residuals: Any, data: dict[str, Any], u: np.ndarray, weights: np.ndarray,
+           lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+  """The optimum of sum w |r| near u, by linear programs over a shrinking box.
 
   Where P residuals vanish sum |r| has a kink, and smoothing stalls within 1e-7 of it on real data;
   the linearised problem has its optimum exactly at such a corner.
@@ -86,11 +85,11 @@ def vertex(residuals: Any, data: dict[str, Any], u: np.ndarray, lower: np.ndarra
 
   def at(v: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     r, jacobian = solver.derivatives(residuals, v, data, {})
-    return float(np.sum(np.abs(r))), r, jacobian
+    return float(np.sum(weights * np.abs(r))), r, jacobian
 
   rows, size = len(data['y']), u.size
   eye = sparse.identity(rows)
-  cost = np.append(np.zeros(size), np.ones(rows))  # the variables are the move, and |r|
+  cost = np.append(np.zeros(size), weights)  # the variables are the move, and |r|
   total, r, jacobian = at(u)
   radius = 1e-2
   while radius > 1e-12:

@@ -66,22 +66,28 @@ def columns(text: str) -> dict[str, Expression]:
   return found
 
 
-def select(table: pd.DataFrame, where: str, names: Mapping[str, Expression] | None = None
-           ) -> pd.DataFrame:
-  """The rows where an expression holds. InputError when it is not a condition, or none is left.
+def condition(table: pd.DataFrame, flag: str, text: str,
+              names: Mapping[str, Expression] | None = None) -> np.ndarray:
+  """Which rows an expression holds for, bool [rows]. InputError when it is not a condition.
 
   The condition may also use `names`, the inputs of --columns; a column of the table by the same
   name goes first.
   """
+  parsed = Expression(text)
+  named = {name: expression.evaluate(table) for name, expression in (names or {}).items()
+           if name in parsed.names and name not in table}
+  kept = parsed.evaluate(table.assign(**named))
+  if kept.dtype.kind != 'b':
+    raise InputError(f'{flag}: {text!r} is not a condition; write one such as loss < 5')
+  return np.broadcast_to(kept, (len(table),))
+
+
+def select(table: pd.DataFrame, where: str, names: Mapping[str, Expression] | None = None
+           ) -> pd.DataFrame:
+  """The rows where an expression holds. InputError when it is not a condition, or none is left."""
   if not where.strip():
     return table
-  condition = Expression(where)
-  named = {name: expression.evaluate(table) for name, expression in (names or {}).items()
-           if name in condition.names and name not in table}
-  kept = condition.evaluate(table.assign(**named))
-  if kept.dtype.kind != 'b':
-    raise InputError(f'--where: {where!r} is not a condition; write one such as loss < 5')
-  chosen = table[np.broadcast_to(kept, (len(table),))]
+  chosen = table[condition(table, '--where', where, names)]
   if not len(chosen):
     raise InputError(f'--where: {where!r} leaves none of the {len(table)} rows')
   return chosen

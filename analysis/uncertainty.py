@@ -46,12 +46,13 @@ class Interval:
 
 
 def bootstrap(law: Law, coordinates: Coordinates, objective: Objective, data: dict[str, Any],
-              groups: np.ndarray, u: np.ndarray, samples: int, seed: int) -> np.ndarray:
+              groups: np.ndarray, row_weights: np.ndarray, u: np.ndarray, samples: int, seed: int,
+              ) -> np.ndarray:
   """Refits of resampled groups, u [samples, P]; all of them in one batched program."""
   random = np.random.default_rng(seed)
   names, member = np.unique(groups, return_inverse=True)
   counts = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=samples)
-  weights = counts[:, member].astype(np.float64)
+  weights = counts[:, member] * row_weights
   lower, upper = coordinates.bounds()
   refits = np.repeat(u[None], samples, 0)
   for delta in objective.deltas:
@@ -79,25 +80,28 @@ class Profile:
   coordinates: Coordinates
   log: bool
   data: dict[str, Any]
+  weights: np.ndarray  # of the rows, of mean one
   u: np.ndarray  # where the sum of squares is least
   ssr: float
   s: float  # standard deviation of a row's residual
   limit: float  # t^2 s^2, times the rows a group: what SSR may rise by
 
   @classmethod
-  def of(cls, law: Law, coordinates: Coordinates, log: bool, data: dict[str, Any], u: np.ndarray,
-         groups: int, level: float, floor: float) -> Profile:
+  def of(cls, law: Law, coordinates: Coordinates, log: bool, data: dict[str, Any],
+         weights: np.ndarray, u: np.ndarray, groups: int, level: float, floor: float) -> Profile:
     """From a fit's optimum u. Rows of one group count as one: the limit is raised accordingly."""
     rows = len(data['y'])
+    weights = weights / np.mean(weights)
     lower, upper = coordinates.bounds()
-    found = solver.minimise(objectives.residuals(law, log), u[None], data, {}, np.ones((1, rows)),
+    found = solver.minimise(objectives.residuals(law, log), u[None], data, {}, weights[None],
                             np.full(rows, np.inf), lower, upper, steps=STEPS)
     freedom = max(groups - u.size, 1)
     ssr = 2 * float(found.f[0])
     each = rows / groups
     s = max(np.sqrt(ssr / each / freedom), floor)
     t = special.stdtrit(freedom, (1 + level) / 2)
-    return cls(law, coordinates, log, data, found.u[0], ssr, float(s), float(each * (t * s)**2))
+    return cls(law, coordinates, log, data, weights, found.u[0], ssr, float(s),
+               float(each * (t * s)**2))
 
   def parameters(self) -> Interval:
     """Intervals of the law's parameters, in natural units."""
@@ -119,10 +123,11 @@ class Profile:
     return dataclasses.replace(found, low=np.exp(found.low), high=np.exp(found.high))
 
   def optimum(self, flops: np.ndarray) -> dict[str, Interval]:
-    """Intervals of N and D at least loss for budgets [K]."""
+    """Intervals of the inputs of least loss for budgets [K]."""
     found = {}
-    for i, name in enumerate(('N', 'D')):
-      ends = self._ends('optimum', np.repeat(np.eye(2)[i:i + 1], len(flops), 0), {'flops': flops})
+    each = np.eye(len(self.law.optimum_of))
+    for i, name in enumerate(self.law.optimum_of):
+      ends = self._ends('optimum', np.repeat(each[i:i + 1], len(flops), 0), {'flops': flops})
       found[name] = dataclasses.replace(ends, low=np.exp(ends.low), high=np.exp(ends.high))
     return found
 
@@ -140,7 +145,7 @@ class Profile:
     for k in range(count):  # r[-1] is the quantity itself when the aim is 0
       r, jacobian = solver.derivatives(residuals, self.u, self.data, _lane(place, k) | {'aim': 0.0})
       centre[k], slope[k] = r[-1], jacobian[-1]
-      square = jacobian[:-1].T @ jacobian[:-1]
+      square = (jacobian[:-1].T * self.weights) @ jacobian[:-1]
       covariance = np.linalg.inv(square + 1e-14 * np.trace(square) * np.eye(size))
     variance = np.einsum('kp,pq,kq->k', slope, covariance, slope)  # in units of a row's
     variance = np.maximum(variance, 1e-18)
@@ -184,7 +189,7 @@ class Profile:
       lanes['x'] = {name: np.repeat(v, times) for name, v in place['x'].items()}
     lanes['aim'] = aim.ravel()
     rows = len(self.data['y'])
-    weights = np.ones((count * times, rows + 1))
+    weights = np.tile(np.append(self.weights, 1.0), (count * times, 1))
     weights[:, -1] = np.broadcast_to(pull, aim.shape).ravel()
     found = solver.minimise(residuals, np.clip(start.reshape(-1, self.u.size), lower, upper),
                             self.data, lanes, weights, np.full(rows + 1, np.inf), lower, upper,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from analysis.laws import chinchilla
+from analysis.laws.combine import fix, of_inputs, tie
 from analysis.laws.law import Law, Parameter
 from scaling.errors import bad
 
-_LAWS = {law.name: law for law in (chinchilla.LAW,)}
+# By topic; a file of several laws has them in LAWS.
+_ALL: tuple[Law, ...] = (
+    chinchilla.LAW,
+)
+_LAWS = {law.name: law for law in _ALL}
 
-__all__ = ['Law', 'Parameter', 'get', 'names']
+__all__ = ['Law', 'Parameter', 'fix', 'get', 'names', 'of_inputs', 'tie']
 
 
 def names() -> list[str]:

@@ -22,7 +22,8 @@ from scaling.errors import InputError, bad
 
 Values = Mapping[str, Any]
 
-# Inputs that may be zero; all others must be positive. (low, high), both allowed.
+# The range of an input, (low, high), both allowed, where no law says otherwise; all others must be
+# positive and finite.
 RANGES = {'r': (0.0, 1.0)}
 
 
@@ -49,7 +50,16 @@ class Law:
   """A law: `equation(params, inputs)` in jax.numpy, and its declaration.
 
   columns: (input, column) pairs where the column of a workdir's table is not the input's name.
-  optimum: (params, C) -> {'N', 'D'}, the inputs of least loss under C = 6 N D, when there is one.
+  optimum: (params, C) -> {name: value for name in optimum_of}, the inputs of least loss at C FLOPs
+    (C = 6 N D where the law does not say otherwise), when there is one.
+  output: what the law predicts, 'loss' (nats per token), 'loss_unigram', 'accuracy', 'error', ...;
+    in `Parameter.units` it is called 'loss' whatever it is.
+  objective: (name, Huber delta) used where none is asked for; an output that can be zero or less
+    needs one without a logarithm.
+  ranges: (input, (low, high)) of inputs that are not just positive; ends are allowed.
+  linear: parameters on a log scale in which the equation is linear, the others given. The search
+    solves for them at every start.
+  fixed, tied: what `combine.fix` and `combine.tie` have done to the law of that name.
   """
 
   name: str
@@ -60,10 +70,37 @@ class Law:
   equation: Callable[[Values, Values], Any]
   columns: tuple[tuple[str, str], ...] = ()
   optimum: Callable[[Values, Any], dict[str, Any]] | None = None
+  optimum_of: tuple[str, ...] = ('N', 'D')
+  output: str = 'loss'
+  objective: tuple[str, float] = ('huber_log', 1e-3)
+  ranges: tuple[tuple[str, tuple[float, float]], ...] = ()
+  linear: tuple[str, ...] = ()
+  fixed: tuple[tuple[str, float], ...] = ()
+  tied: tuple[tuple[str, str], ...] = ()
 
   @property
   def names(self) -> tuple[str, ...]:
+    """The names of the free parameters."""
     return tuple(p.name for p in self.parameters)
+
+  def range(self, name: str) -> tuple[float, float] | None:
+    """The values an input may take, ends included; None: positive and finite."""
+    return dict(self.ranges).get(name, RANGES.get(name))
+
+  def allows(self, name: str, values: np.ndarray) -> np.ndarray:
+    """Which values an input may take; bool, of the values' shape."""
+    limits = self.range(name)
+    if limits is None:
+      return np.isfinite(values) & (values > 0)
+    return np.isfinite(values) & (values >= limits[0]) & (values <= limits[1])
+
+  def allowed(self, name: str) -> str:
+    """The same in words: 'positive and finite', 'in [0, 1]', 'at least 1'."""
+    limits = self.range(name)
+    if limits is None:
+      return 'positive and finite'
+    low, high = limits
+    return f'in [{low:g}, {high:g}]' if np.isfinite(high) else f'at least {low:g}'
 
   def predict(self, params: Values, inputs: Values) -> np.ndarray:
     """The law's output for inputs of any one shape, in float64.
@@ -93,14 +130,6 @@ def _evaluate(function: Callable[..., Any], params: Values, x: Any) -> Any:
   return function(params, x)
 
 
-def in_range(name: str, values: np.ndarray) -> np.ndarray:
-  """Which values an input may take."""
-  if name in RANGES:
-    low, high = RANGES[name]
-    return (values >= low) & (values <= high)
-  return np.isfinite(values) & (values > 0)
-
-
 def check_inputs(law: Law, inputs: Values) -> dict[str, np.ndarray]:
   """The law's inputs as float64 arrays broadcast to one shape, or an InputError."""
   found = {}
@@ -111,10 +140,9 @@ def check_inputs(law: Law, inputs: Values) -> dict[str, np.ndarray]:
       values = np.asarray(inputs[name], np.float64)
     except (TypeError, ValueError):
       raise bad(name, inputs[name], 'it must be a number or numbers') from None
-    if not np.all(in_range(name, values)):
-      wanted = f'in {list(RANGES[name])}' if name in RANGES else 'positive and finite'
-      wrong = np.atleast_1d(values)[~np.atleast_1d(in_range(name, values))][0]
-      raise bad(name, float(wrong), f'it must be {wanted}')
+    if not np.all(law.allows(name, values)):
+      wrong = np.atleast_1d(values)[~np.atleast_1d(law.allows(name, values))][0]
+      raise bad(name, float(wrong), f'it must be {law.allowed(name)}')
     found[name] = values
   try:
     arrays = np.broadcast_arrays(*found.values())

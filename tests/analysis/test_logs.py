@@ -107,8 +107,8 @@ def test_seed_replicates_give_a_noise_floor(tmp_path):
   table = pd.DataFrame({'N': [1.0, 1, 2, 2, 3, 3], 'D': 1.0, 'peak_lr': 0.1, 'point/seed': range(6),
                         'loss/a': np.exp([0, 0.02, 0, 0.02, 0, 0.02])})
   columns = {'N': 'N', 'D': 'D', 'loss': 'loss/a'}
-  assert points._noise(table, columns, 'a', 'final') == pytest.approx(0.02 / np.sqrt(2))
-  assert points._noise(table[:4], columns, 'a', 'final') == 0.0
+  assert points._noise(table, columns, 'loss', 'final') == pytest.approx(0.02 / np.sqrt(2))
+  assert points._noise(table[:4], columns, 'loss', 'final') == 0.0
 
 
 @pytest.mark.parametrize('arguments, said', [
