@@ -67,7 +67,7 @@ class Fit:
     shape = next(iter(x.values())).shape
     flat = {name: np.array(v).ravel() for name, v in x.items()}
     if self.interval_method == PROFILE:
-      ends = self._profile.outputs(flat, kind == 'prediction')
+      ends = self.profile.outputs(flat, kind == 'prediction')
       low, high = ends.low, ends.high
     else:
       low, high = self._from_samples(flat, kind == 'prediction')
@@ -84,16 +84,20 @@ class Fit:
       raise bad('flops', flops, 'it must be positive and finite')
     best = self.law.best(self.params, budget)
     if self.interval_method == PROFILE:
-      for name, ends in self._profile.optimum(budget).items():
+      for name, ends in self.profile.optimum(budget).items():
         best |= {f'{name}_low': np.minimum(ends.low, best[name]),
                  f'{name}_high': np.maximum(ends.high, best[name])}
     elif self.interval_method == BOOTSTRAP:
-      params = self._coordinates.natural(self._spread_samples)
+      params = self.refits()
       found = self.law.best({k: v[:, None] for k, v in params.items()}, budget)
       for name in self.law.optimum_of:
         low, high = np.nanquantile(found[name], self._tails, axis=0)
         best |= {f'{name}_low': low, f'{name}_high': high}
     return best
+
+  def refits(self) -> dict[str, np.ndarray]:
+    """Parameters of the bootstrap refits {name: [S]}, spread as the intervals are."""
+    return self._coordinates.natural(self._spread_samples)
 
   def save(self, path: str) -> None:
     """Writes fit.json. Raises OSError if it cannot."""
@@ -175,7 +179,8 @@ class Fit:
     return np.log(predicted / self.loss) if self.objective.log else predicted - self.loss
 
   @functools.cached_property
-  def _profile(self) -> Profile:
+  def profile(self) -> Profile:
+    """The profile likelihood of these data, whatever the intervals are made from."""
     return Profile.of(self.law, self._coordinates, self.objective.log, self._data, self.weights,
                       self._centre, len(np.unique(self.groups)), self.level, self.noise_floor)
 
@@ -189,7 +194,7 @@ class Fit:
 
   def _from_samples(self, x: dict[str, np.ndarray], new: bool) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles over refits, each with the residual of some row added for a new run."""
-    params = self._coordinates.natural(self._spread_samples)
+    params = self.refits()
     found = self.law.predict({k: v[:, None] for k, v in params.items()},
                              {k: v[None] for k, v in x.items()})
     if new:
@@ -250,6 +255,8 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
              noise_floor=noise_floor, metrics=metrics.all_of(y, predicted), dropped=used.dropped,
              warnings=warnings,
              extra={'columns': {}, 'data': {'source': None, 'sha256': None}, 'code_version': None,
+                    'minima': [{'params': {n: float(v) for n, v in coordinates.natural(u).items()},
+                                'above': float(above)} for u, above in found.others],
                     **(extra or {})})
   if not bootstrap:
     return bare
@@ -266,12 +273,12 @@ def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
     samples = uncertainty.bootstrap(bare.law, bare._coordinates, bare.objective, bare._data,
                                     bare.groups, bare.weights, u, bootstrap, seed)
     done = dataclasses.replace(bare, samples=samples, interval_method=BOOTSTRAP)
-    params = done._coordinates.natural(done._spread_samples)
+    params = done.refits()
     quantiles = {n: np.quantile(params[n], done._tails) for n in names}
     return dataclasses.replace(done, intervals={n: [float(a), float(b)]
                                                 for n, (a, b) in quantiles.items()})
   done = dataclasses.replace(bare, interval_method=PROFILE)
-  ends = done._profile.parameters()
+  ends = done.profile.parameters()
   warnings = [f'intervals from the profile likelihood: {groups} groups are fewer than three times '
               f'the {size} parameters, too few to resample']
   intervals = {}
