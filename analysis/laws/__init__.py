@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.laws import chinchilla
+from analysis.laws import average_parameters, chinchilla, repetition, vocabulary
 from analysis.laws.combine import fix, of_inputs, tie
 from analysis.laws.law import Law, Parameter
 from scaling.errors import bad
@@ -10,6 +10,9 @@ from scaling.errors import bad
 # By topic; a file of several laws has them in LAWS.
 _ALL: tuple[Law, ...] = (
     chinchilla.LAW,
+    average_parameters.LAW,
+    *vocabulary.LAWS,
+    *repetition.LAWS,
 )
 _LAWS = {law.name: law for law in _ALL}
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from analysis import laws
-from analysis.laws import Law
+from analysis.laws import Law, vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,5 +53,30 @@ CASES['chinchilla'] = Case(
 # --- dcpt ---
 
 # --- vocab ---
+CASES['average_parameters'] = Case(
+    {'E': 1.8, 'A': 420.0, 'B': 1900.0, 'alpha': 0.34, 'beta': 0.36},
+    grid(N_average=np.geomspace(3e7, 1.2e9, 7), D=np.geomspace(1e9, 1e11, 5)), loss_scaled=True)
+
+_N_NV = np.array([33e6, 85e6, 151e6, 316e6, 632e6, 1130e6])
+_VOCABULARY = grid(N_nv=_N_NV, V=np.array([4096, 8192, 16384, 32768, 65536, 98304.]),
+                   H=np.geomspace(2e9, 2e11, 4))
+_VOCABULARY['N_v'] = _VOCABULARY['V'] * vocabulary.width(_VOCABULARY['N_nv'])
+_VOCABULARY_TRUTH = {'E': 5.54, 'A1': 880.0, 'A2': 1.4e4, 'B': 2.1e4, 'alpha1': 0.45,
+                     'alpha2': 0.68, 'beta': 0.44}
+CASES['vocabulary_characters'] = Case(_VOCABULARY_TRUTH, _VOCABULARY,
+                                      scaled=('N_nv', 'N_v', 'H'))
+CASES['vocabulary'] = Case(
+    _VOCABULARY_TRUTH,
+    {'N_nv': _VOCABULARY['N_nv'], 'N_v': _VOCABULARY['N_v'],
+     'D': vocabulary.tokens_from_chars(_VOCABULARY['H'], _VOCABULARY['V'])})
+
+_EPOCHS = grid(N=np.geomspace(2e7, 8e9, 7), U=np.geomspace(1e8, 1e11, 5),
+               epochs=np.array([1.0, 2, 4, 10, 30, 100]))
+_EPOCHS['D'] = _EPOCHS['U'] * _EPOCHS.pop('epochs')
+_REPEATED = {'E': 1.87, 'A': 520.0, 'B': 1490.0, 'alpha': 0.35, 'beta': 0.36}
+CASES['repetition'] = Case({**_REPEATED, 'R_D_star': 15.4, 'R_N_star': 5.3}, _EPOCHS,
+                           loss_scaled=True)
+CASES['repetition_geometric'] = Case({**_REPEATED, 'delta_D': 0.06, 'delta_N': 0.16}, _EPOCHS,
+                                     loss_scaled=True)
 
 # --- curves ---
