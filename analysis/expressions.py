@@ -1,14 +1,16 @@
 """Expressions over a table's columns: `Training FLOP`/(6*`Model Size`), loss < 5 and N > 1e6.
 
-Arithmetic (+ - * / ** and unary -), comparisons (chains too), and, or, not, numbers, 'texts',
-names, and names in backquotes when they hold spaces or slashes. Nothing else: no calls, no
-attributes.
+Arithmetic (+ - * / ** and unary -), comparisons (chains too), and, or, not, numbers (also 100M,
+1.5B, 2k, see analysis/suffixes.py), 'texts', names, and names in backquotes when they hold spaces
+or slashes. Nothing else: no calls, no attributes.
 Python's own parser reads the text, an explicit list of its nodes is evaluated; there is no eval.
 """
 
 from __future__ import annotations
 
 import ast
+import difflib
+import keyword
 import operator
 import re
 import warnings
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from analysis import suffixes
 from scaling.errors import InputError
 
 LONGEST = 2000  # characters
@@ -28,6 +31,10 @@ _COMPARE: dict[type, Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
     ast.Eq: operator.eq, ast.NotEq: operator.ne}
 _ALLOWED = 'allowed are + - * / **, comparisons, and, or, not, numbers, texts and column names'
+# Texts and backquoted names are passed over, so a suffix is never looked for inside them.
+_TOKEN = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`|`"""
+                    r"""|(?<![\w.])(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?P<power>[eE][+-]?[0-9]+)?)"""
+    r"""(?P<letters>[A-Za-z_]\w*)?""")
 
 
 class Expression:
@@ -39,9 +46,7 @@ class Expression:
     self._quoted: dict[str, str] = {}
     if len(text) > LONGEST:
       raise InputError(f'expression of {len(text)} characters: the longest allowed is {LONGEST}')
-    if text.count('`') % 2:
-      raise self._error('a backquote is not closed')
-    marked = re.sub(r'`([^`]*)`', self._mark, text).strip()
+    marked = _TOKEN.sub(self._mark, text).strip()
     try:
       with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Python's opinions on odd literals
@@ -69,11 +74,24 @@ class Expression:
       raise self._error(f'{type(error).__name__}: {error}') from None
 
   def _mark(self, match: re.Match) -> str:
-    mark = f'q{len(self._quoted)}_quoted'
-    while mark in self.text:
-      mark += '_'
-    self._quoted[mark] = match.group(1)
-    return f' {mark} '
+    """The Python for a token: a plain name for a backquoted one, 1.5e9 for 1.5B."""
+    token = match.group()
+    if token == '`':
+      raise self._error('a backquote is not closed')
+    if token[0] == '`':
+      mark = f'q{len(self._quoted)}_quoted'
+      while mark in self.text:
+        mark += '_'
+      self._quoted[mark] = token[1:-1]
+      return f' {mark} '
+    letters = match.group('letters')
+    if not letters or keyword.iskeyword(letters) or re.fullmatch(
+        r'_[0-9_]*|[jJ]|[xXoObB][0-9a-fA-F_]+', letters):
+      return token
+    if letters in suffixes.FACTORS and not match.group('power'):
+      return f'{match.group("number")}e{suffixes.FACTORS[letters]}'
+    raise self._error(f'{token!r} is no number: suffixes are {suffixes.KNOWN}'
+                      + suffixes.hint(token))
 
   def _error(self, why: str) -> InputError:
     shown = self.text if len(self.text) <= 120 else self.text[:117] + '...'
@@ -120,15 +138,15 @@ class Expression:
     assert isinstance(node, ast.Name)
     name = self._quoted.get(node.id, node.id)
     if name not in table:
-      shown = ', '.join(str(c) for c in list(table)[:40])
-      raise InputError(' '.join(f'column {name!r}: there is none; the columns are {shown}'.split()))
+      raise InputError(missing(f'column {name!r}: there is none', name, table))
     return _column(np.asarray(table[name]))
 
   def _number(self, node: ast.AST, table: Any) -> np.ndarray:
     value = self._value(node, table)
     if value.dtype.kind in 'bif':
       return value.astype(np.float64)
-    raise self._error(f'{ast.unparse(node)!r} holds {_sample(value)}, not numbers')
+    raise self._error(f'{ast.unparse(node)!r} holds {_sample(value)[0]}, not numbers'
+                      + _sample(value)[1])
 
   def _truth(self, node: ast.AST, table: Any) -> np.ndarray:
     value = self._value(node, table)
@@ -137,35 +155,49 @@ class Expression:
     raise self._error('and, or and not take comparisons')
 
   def _compare(self, op: ast.AST, a: np.ndarray, b: np.ndarray) -> Any:
-    texts = [v.dtype.kind not in 'bif' for v in (a, b)]
-    if any(texts):
-      if not all(texts) and not isinstance(op, ast.Eq | ast.NotEq):
-        raise self._error(f'{_sample(a if texts[0] else b)} cannot be ordered with numbers')
-      return _COMPARE[type(op)](a.astype(str), b.astype(str))
-    return _COMPARE[type(op)](a, b)
+    kinds = [v.dtype.kind in 'bif' for v in (a, b)]
+    if all(kinds):
+      return _COMPARE[type(op)](a, b)
+    if any(kinds):
+      text = a if kinds[1] else b
+      if not isinstance(op, ast.Eq | ast.NotEq) and suffixes.column(text.ravel()) is None:
+        raise self._error(f'{_sample(text)[0]} cannot be ordered with numbers'
+                          + _sample(text)[1])
+      a, b = (v if ok else _loose(v) for v, ok in zip((a, b), kinds))
+      return _COMPARE[type(op)](a, b)
+    return _COMPARE[type(op)](a.astype(str), b.astype(str))
+
+
+def missing(problem: str, name: str, table: Any) -> str:
+  """One line about a name that a table lacks: near names, or what there is."""
+  known = [str(c) for c in table]
+  folded = {c.casefold(): c for c in reversed(known)}
+  near = [folded[c] for c in difflib.get_close_matches(name.casefold(), folded, 2, 0.6)]
+  hint = f'did you mean {" or ".join(near)}? ' if near else ''
+  more = f' and {len(known) - 40} more' if len(known) > 40 else ''
+  return ' '.join(f'{problem}; {hint}the columns are {", ".join(known[:40])}{more}'.split())
 
 
 def _column(values: np.ndarray) -> np.ndarray:
-  """Numbers as float64 where every filled cell is one; texts otherwise."""
+  """Numbers as float64 where every filled cell is one; texts otherwise, '' for an empty cell."""
   if values.dtype.kind in 'biuf':
     return values if values.dtype.kind == 'b' else values.astype(np.float64)
-  try:
-    return np.array([np.nan if _empty(v) else float(v) for v in values.ravel()], np.float64)
-  except (TypeError, ValueError):
-    return np.array([str(v) for v in values.ravel()], object)
+  cells = values.ravel()
+  found = suffixes.column(cells)
+  if found is not None:
+    return found.values
+  return np.array(['' if suffixes.empty(v) else str(v) for v in cells], object)
 
 
-def _empty(value: Any) -> bool:
-  return value is None or value != value or (isinstance(value, str) and not value.strip())
+def _loose(values: np.ndarray) -> np.ndarray:
+  """Texts as numbers, nan where they are none: equal to no number."""
+  cells = [suffixes.number(v) for v in map(str, values.ravel())]
+  return np.array([np.nan if v is None else v for v in cells]).reshape(values.shape)
 
 
-def _sample(values: np.ndarray) -> str:
-  """A cell that is not a number, for the message."""
-  for value in values.ravel():
-    if _empty(value):
-      continue
-    try:
-      float(value)
-    except (TypeError, ValueError):
-      return repr(value)[:60]
-  return 'texts'
+def _sample(values: np.ndarray) -> tuple[str, str]:
+  """A cell that is not a number and a hint at what it could mean, for the message."""
+  for value in map(str, values.ravel()):
+    if value.strip() and suffixes.number(value) is None:
+      return repr(value)[:60], suffixes.hint(value)
+  return 'texts', ''

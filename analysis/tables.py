@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
+from analysis import readers, suffixes
 from analysis.expressions import Expression
 from scaling.errors import InputError
 
 
-def read(path: str) -> pd.DataFrame:
-  """A CSV file (compressed or not), or JSON lines (.jsonl). InputError if it cannot be read."""
-  if not os.path.exists(path):
-    raise InputError(f'{path}: no such file')
-  if os.path.isdir(path):
-    raise InputError(f'{path}: it is a folder; --data takes a CSV file, --logs a workdir')
-  try:
-    if re.search(r'\.jsonl(\.\w+)?$', path):
-      table = pd.read_json(path, lines=True)
-    else:
-      table = pd.read_csv(path, skipinitialspace=True, low_memory=False)
-  except (ValueError, OSError, EOFError, OverflowError, zlib.error) as error:
-    raise InputError(f'{path}: it cannot be read as a table ({_line(error)})') from None
-  if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the columns by one
-    raise InputError(f'{path}: its rows hold more cells than its header has names')
-  if not len(table):
-    raise InputError(f'{path}: it holds no rows')
-  table.columns = [str(c).strip() for c in table.columns]
-  return table
+def read(path: str, form: str = '') -> pd.DataFrame:
+  """A user's file or folder; see analysis/readers.py. InputError if it cannot be read."""
+  return readers.read(path, form)
 
 
 def sha256(path: str) -> str:
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
+  return readers.sha256(path)
 
 
 def columns(text: str) -> dict[str, Expression]:
@@ -107,14 +87,22 @@ def values(table: pd.DataFrame, expressions: Mapping[str, Expression]) -> dict[s
   return found
 
 
+def notes(table: pd.DataFrame, expressions: Iterable[Expression]) -> list[str]:
+  """What was read from texts in the columns that expressions use: 'D: 9 cells read with ...'."""
+  said = []
+  for name in sorted({n for e in expressions for n in e.names if n in table}):
+    cells = np.asarray(table[name])
+    found = suffixes.column(cells) if cells.dtype.kind in 'OTU' else None
+    said.append(found.said(name) if found is not None else '')
+  return list(filter(None, said))
+
+
 def _not_number(table: pd.DataFrame, value: np.ndarray) -> str:
+  if value.dtype.kind in 'mM':
+    return 'it holds dates or durations, not numbers'
   for i, cell in enumerate(value.ravel()):
-    try:
-      float(cell)
-    except (TypeError, ValueError):
-      return f'row {table.index[i] + 1} holds {str(cell)[:60]!r}, not a number'
+    text = str(cell)
+    if text.strip() and suffixes.number(text) is None:
+      where = f'row {table.index[i] + 1} holds ' if value.size > 1 else ''
+      return f'{where}{text[:60]!r}, not a number{suffixes.hint(text)}'
   return 'it is not numeric'
-
-
-def _line(error: BaseException) -> str:
-  return ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
