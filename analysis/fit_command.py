@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from analysis import diagnostics, fit, laws, metrics, points
+from analysis import diagnostics, fit, laws, metrics, points, readers
 from analysis.laws import Law
 from analysis.points import Points
 from scaling import cli
@@ -35,7 +35,10 @@ def start() -> None:
   flags.DEFINE_string('study', None, 'Only the runs of this study of the workdir.')
   flags.DEFINE_string('domain', None, 'Whose loss, when the workdir has several.')
   flags.DEFINE_string('rows', 'final', 'Rows of a workdir: final (the last of each run) or all.')
-  flags.DEFINE_string('data', None, 'A CSV or JSON-lines file, instead of a workdir.')
+  flags.DEFINE_string('data', None, 'A CSV, JSON, Parquet or TensorBoard file, or a folder of '
+                      'the last, instead of a workdir.')
+  flags.DEFINE_string('format', '', f'Of --data: {", ".join(readers.FORMATS)} (default: by its '
+                      'content).')
   flags.DEFINE_string('columns', '', 'input=expression,... over the columns of --data.')
   flags.DEFINE_string('where', '', "A condition on the rows, such as 'loss < 5 and N > 1e6'.")
   flags.DEFINE_string('group', '', 'The column that says which rows belong together.')
@@ -65,8 +68,10 @@ def main(argv: list[str]) -> None:
         raise InputError(f'--{name}={FLAGS[name].value}: it goes with --logs; --where and '
                          '--columns choose the rows and columns of a file')
     data = points.of_table(law, FLAGS.data, FLAGS.columns, FLAGS.where, FLAGS.group,
-                           FLAGS.hold_out, FLAGS.weight)
+                           FLAGS.hold_out, FLAGS.weight, form=FLAGS.format)
   else:
+    if FLAGS.format:
+      raise InputError('--format goes with --data')
     if FLAGS.columns:
       raise InputError('--columns goes with --data; a workdir has the columns it needs')
     data = points.of_logs(law, FLAGS.logs, FLAGS.study, FLAGS.domain, FLAGS.rows, FLAGS.where,

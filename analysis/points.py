@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import logs, tables
-from analysis.expressions import Expression
+from analysis.expressions import Expression, missing
 from analysis.laws.law import Law
 from scaling.errors import InputError, bad
 
@@ -32,13 +32,15 @@ class Points:
 
 
 def of_table(law: Law, path: str, columns: str = '', where: str = '', group: str = '',
-             hold_out: str = '', weight: str = '') -> Points:
-  """The points of --data, --columns, --where, --group, --hold_out and --weight.
+             hold_out: str = '', weight: str = '', *, form: str = '') -> Points:
+  """The points of --data, --columns, --where, --group, --hold_out, --weight and --format (form).
 
   Raises InputError for what does not fit.
   """
   expressions = tables.columns(columns)
-  table = tables.select(tables.read(path), where, expressions)
+  table = tables.read(path, form)
+  notes = list(table.attrs.get('notes', ()))
+  table = tables.select(table, where, expressions)
   needed = (*law.inputs, law.output)
   unknown = sorted(set(expressions) - set(needed))
   if unknown:
@@ -47,14 +49,14 @@ def of_table(law: Law, path: str, columns: str = '', where: str = '', group: str
     if name in expressions:
       continue
     if name not in table:
-      known = ', '.join(map(str, table.columns[:30]))
-      raise InputError(f'{path}: {law.name} needs {name}, and there is no such column; write '
-                       f'--columns={name}=EXPRESSION over {known}')
+      raise InputError(tables.lacks(path, law.name, name, table))
     expressions |= tables.columns(f'{name}=`{name}`')
   held = _held_out(table, hold_out, expressions)
   chosen = {name: expressions[name] for name in needed}
   data = {'source': path, 'sha256': tables.sha256(path), 'where': where or None}
-  return _points(law, table, held, chosen, group, weight, hold_out, data)
+  used = [*chosen.values(), *(Expression(t) for t in (where, weight, hold_out) if t.strip())]
+  notes += tables.notes(table, used)
+  return _points(law, table, held, chosen, group, weight, hold_out, data, notes=tuple(notes))
 
 
 def _held_out(table: pd.DataFrame, condition: str, names: Mapping[str, Expression]) -> np.ndarray:
@@ -170,5 +172,5 @@ def _groups(table: pd.DataFrame, group: str) -> np.ndarray:
   if not group:
     return np.arange(len(table))
   if group not in table:
-    raise bad('--group', group, f'the columns are {", ".join(map(str, table.columns[:40]))}')
+    raise InputError(missing(f'--group: no column {group!r}', group, table))
   return table[group].astype(str).to_numpy()

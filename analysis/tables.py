@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from analysis import readers, suffixes
-from analysis.expressions import Expression
+from analysis.expressions import Expression, missing
 from scaling.errors import InputError
+
+# What others call an input, letters only; named in errors, never used unasked.
+OTHER_NAMES = {
+    'N': ('params', 'parameters', 'nparams', 'numparams', 'modelsize', 'modelparams', 'size'),
+    'D': ('tokens', 'ntokens', 'numtokens', 'trainingtokens', 'traintokens', 'tokensseen'),
+    'C': ('flops', 'flop', 'compute', 'trainingflop', 'trainingflops', 'trainflops'),
+    'loss': ('valloss', 'evalloss', 'validationloss', 'testloss', 'finalloss', 'lossval')}
 
 
 def read(path: str, form: str = '') -> pd.DataFrame:
@@ -85,6 +93,18 @@ def values(table: pd.DataFrame, expressions: Mapping[str, Expression]) -> dict[s
       raise InputError(f'{name} = {expression.text}: {_not_number(table, value)}')
     found[name] = np.broadcast_to(value.astype(np.float64), (len(table),))
   return found
+
+
+def lacks(path: str, law: str, name: str, table: pd.DataFrame) -> str:
+  """One line about an input that --columns does not give and the table does not have."""
+  folded = {re.sub('[^a-z]', '', str(c).casefold()): str(c) for c in reversed(list(table))}
+  other = [folded[n] for n in OTHER_NAMES.get(name, ()) if n in folded]
+  if other:
+    quoted = other[0] if other[0].isidentifier() else f'`{other[0]}`'
+    return (f"{path}: {law} needs {name}, and there is no such column; if it is {other[0]!r}, write "
+            f"--columns='{name}={quoted}'")
+  return missing(f'{path}: {law} needs {name}, and there is no such column; write '
+                 f'--columns={name}=EXPRESSION', name, table)
 
 
 def notes(table: pd.DataFrame, expressions: Iterable[Expression]) -> list[str]:

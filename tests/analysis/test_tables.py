@@ -46,8 +46,8 @@ def test_empty_cells_are_dropped_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize('text, options, said', [
-    ('', {}, 'cannot be read'), ('N,D,loss\n', {}, 'no rows'), (b'\xff\xfe\x00\x01', {}, 'read'),
-    (ROWS, {'columns': ''}, '--columns=N=EXPRESSION'), (ROWS, {'columns': 'N=size'}, 'no such'),
+    ('', {}, 'is empty'), ('N,D,loss\n', {}, 'no rows'), (b'\xff\xfe\x00\x01', {}, 'no rows'),
+    (ROWS, {'columns': ''}, "--columns='N=params'"), (ROWS, {'columns': 'N=size'}, 'no such'),
     (ROWS, {'columns': 'N=missing,D=params,loss=val_loss'}, "'missing'"),
     (ROWS, {'columns': COLUMNS + ',X=params'}, 'takes N, D, loss'),
     (ROWS, {'columns': 'N'}, 'input=expression'), (ROWS, {'columns': 'N=params,N=params'}, 'twice'),
