@@ -98,11 +98,12 @@ def values(table: pd.DataFrame, expressions: Mapping[str, Expression]) -> dict[s
 def lacks(path: str, law: str, name: str, table: pd.DataFrame) -> str:
   """One line about an input that --columns does not give and the table does not have."""
   folded = {re.sub('[^a-z]', '', str(c).casefold()): str(c) for c in reversed(list(table))}
-  other = [folded[n] for n in OTHER_NAMES.get(name, ()) if n in folded]
+  others = (name.casefold(), *OTHER_NAMES.get(name, ()))
+  other = [folded[n] for n in others if n in folded]
   if other:
     quoted = other[0] if other[0].isidentifier() else f'`{other[0]}`'
-    return (f"{path}: {law} needs {name}, and there is no such column; if it is {other[0]!r}, write "
-            f"--columns='{name}={quoted}'")
+    return (f"{path}: {law} needs {name}, and there is no such column; if it is {other[0]!r}, "
+            f"write --columns='{name}={quoted}'")
   return missing(f'{path}: {law} needs {name}, and there is no such column; write '
                  f'--columns={name}=EXPRESSION', name, table)
 

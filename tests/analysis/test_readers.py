@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis import events, fit, laws, points, readers, tables
+from analysis import contents, events, fit, laws, points, readers, tables
 from analysis.expressions import Expression
 from scaling.errors import InputError
 
@@ -50,11 +50,14 @@ def zipped(*names):
 LINES = ''.join(json.dumps(row) + '\n' for row in ROWS)
 CONTENTS = {
     'commas': CSV, 'semicolons': CSV.replace(',', ';'), 'tabs': CSV.replace(',', '\t'),
-    'byte order mark': b'\xef\xbb\xbf' + CSV.encode(), 'carriage returns': CSV.replace('\n', '\r\n'),
+    'byte order mark': b'\xef\xbb\xbf' + CSV.encode(),
+    'carriage returns': CSV.replace('\n', '\r\n'),
     'UTF-16 with tabs, as from Excel': CSV.replace(',', '\t').encode('utf-16'),
     'decimal commas': 'N;D;loss\n1e8;2e9;3,5\n2e8;2e9;3,25\n',
     'suffixes': 'N,D,loss\n100M,2B,3.5\n200 M,2000M,3.25\n',
-    'thousands': 'N,D,loss\n"100,000,000","2,000,000,000",3.5\n"200,000,000","2,000,000,000",3.25\n',
+    'thousands': 'N,D,loss\n'
+                 '"100,000,000","2,000,000,000",3.5\n'
+                 '"200,000,000","2,000,000,000",3.25\n',
     'lines': LINES, 'lines, the last cut off': LINES + '{"N": 1', 'array': json.dumps(ROWS),
     'columns': json.dumps({c: [r[c] for r in ROWS] for c in FRAME}, indent=1),
     'parquet': parquet(FRAME), 'parquet with an index': parquet(FRAME.set_index('N')),
@@ -91,7 +94,8 @@ def test_ambiguous_cells_are_not_guessed(cells, hint):
 
 def test_text_columns_stay_comparable():
   table = pd.DataFrame({'size': ['70M', '7B'], 'model': ['a', '7B'], 'n': [7e9, 1.0]})
-  for text, expected in (("size == '7B'", [0, 1]), ('size > 100M', [0, 1]), ("model == '7B'", [0, 1]),
+  for text, expected in (("size == '7B'", [0, 1]), ('size > 100M', [0, 1]),
+                         ("model == '7B'", [0, 1]),
                          ('model == 7B', [0, 1]), ("n == '7B'", [1, 0]), ("n != 'x'", [1, 1])):
     np.testing.assert_array_equal(Expression(text).evaluate(table), np.array(expected, bool))
 
@@ -149,7 +153,8 @@ def test_permission(tmp_path):
 def test_missing_columns_are_guessed_at_in_the_message(tmp_path):
   path = put(tmp_path, 'Model Size,tokens,Loss\n1,2,3\n')
   law = laws.get('chinchilla')
-  for columns, said in (('', "--columns='N=`Model Size`'"), ('N=model_size,D=tokens,loss=Loss', 'mean Model Size'),
+  for columns, said in (('', "--columns='N=`Model Size`'"),
+                        ('N=model_size,D=tokens,loss=Loss', 'mean Model Size'),
                         ('N=`Model Size`,D=tokens', "--columns='loss=Loss'")):
     with pytest.raises(InputError, match=said):
       points.of_table(law, path, columns)
@@ -198,7 +203,7 @@ def test_tensorboard_folder(tmp_path):
   path = events.files_of(str(tmp_path))[0]
   alone = readers.read(path)
   assert list(alone['run']) == ['a', 'a']
-  content = open(path, 'rb').read()
+  content = contents.raw(path)
   cut = readers.read(put(tmp_path, content[:-3], 'elsewhere'))
   assert len(cut) == 2 and 'end within a record' in ' '.join(cut.attrs['notes'])
   first = content.index(b'val/loss')
@@ -271,7 +276,7 @@ def test_no_file_gives_a_traceback(tmp_path, content, form):
 @given(data=st.data(), kind=st.sampled_from(['parquet', 'gzip', 'bzip2', 'xz', 'zip', 'events']))
 def test_no_damage_gives_a_traceback(tmp_path, data, kind):
   scalar = b'\x0a\x04loss\x15' + struct.pack('<f', 2.5)
-  event = b'\x09' + bytes(8) + b'\x10\x05\x2a' + bytes([len(scalar) + 2, 0x0A, len(scalar)]) + scalar
+  event = b'\x09' + bytes(8) + b'\x10\x05\x2a' + bytes([len(scalar) + 2, 10, len(scalar)]) + scalar
   content = bytearray(record(event) * 3 if kind == 'events' else CONTENTS[kind])
   for _ in range(data.draw(st.integers(1, 4))):
     content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
