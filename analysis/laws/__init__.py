@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.laws import average_parameters, chinchilla, repetition, vocabulary
+from analysis.laws import average_parameters, chinchilla, ladder, repetition, routing, vocabulary
 from analysis.laws.combine import fix, of_inputs, tie
 from analysis.laws.law import Law, Parameter
 from scaling.errors import bad
@@ -13,6 +13,8 @@ _ALL: tuple[Law, ...] = (
     average_parameters.LAW,
     *vocabulary.LAWS,
     *repetition.LAWS,
+    routing.LAW,
+    ladder.LAW,
 )
 _LAWS = {law.name: law for law in _ALL}
 

@@ -80,3 +80,11 @@ CASES['repetition_geometric'] = Case({**_REPEATED, 'delta_D': 0.06, 'delta_N': 0
                                      loss_scaled=True)
 
 # --- curves ---
+# A change of the unit of N moves b and d of the routing law by sums: test_routing.py has that.
+CASES['routing'] = Case(
+    {'a': -0.082, 'b': -0.118, 'c': 0.0101, 'd': 1.1, 'Es': 1.8, 'Em': 280.0},
+    grid(N=np.array([1.65e7, 2.73e7, 5.74e7, 1.32e8, 3.68e8, 1.31e9]),
+         experts=2.0 ** np.arange(10)), edges={'N': np.full(2, 1e8),
+                                               'experts': np.array([1.0, 1e6])}, scaled=())
+CASES['sigmoid_accuracy'] = Case(
+    {'a': -0.65, 'b': 0.92, 'k': 4.5, 'x0': 0.85}, {'task_loss': np.linspace(0.3, 1.9, 20)})
