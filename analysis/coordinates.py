@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from analysis.laws.law import Law
+from analysis.laws.law import Law, power
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,8 +36,8 @@ class Coordinates:
 
   def offsets(self, linear: Mapping[str, Any]) -> dict[str, Any]:
     """ln of each parameter's unit, given the natural values of the linear parameters."""
-    return {p.name: sum((linear[power] if isinstance(power, str) else power) * self.reference[name]
-                        for name, power in p.units) for p in self.law.parameters}
+    return {p.name: sum(power(of, linear) * self.reference[name] for name, of in p.units)
+            for p in self.law.parameters}
 
   def natural(self, u: Any) -> dict[str, Any]:
     """u [..., P] -> natural parameters {name: [...]}; numpy in, numpy out, jax in, jax out."""

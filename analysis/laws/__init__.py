@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from analysis.laws import average_parameters, chinchilla, ladder, repetition, routing, vocabulary
+from analysis.laws import (
+    average_parameters,
+    broken,
+    chinchilla,
+    critical_batch,
+    hestness,
+    kaplan,
+    ladder,
+    learning_curves,
+    repetition,
+    routing,
+    trajectory,
+    vocabulary,
+)
 from analysis.laws.combine import fix, of_inputs, tie
 from analysis.laws.law import Law, Parameter
 from scaling.errors import bad
@@ -15,6 +28,8 @@ _ALL: tuple[Law, ...] = (
     *repetition.LAWS,
     routing.LAW,
     ladder.LAW,
+    *kaplan.LAWS, trajectory.LAW, *critical_batch.LAWS,
+    *hestness.LAWS, *learning_curves.LAWS, broken.LAW,
 )
 _LAWS = {law.name: law for law in _ALL}
 

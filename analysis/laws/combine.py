@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from analysis.laws.law import Law, Parameter, Values
+from analysis.laws.law import Law, Parameter, Values, power, power_of
 from scaling.errors import bad
 
 
@@ -86,8 +86,7 @@ def _without(law: Law, gone: Mapping[str, Any], powers: Mapping[str, Any], **rec
     return {**p, **{k: p[v] if isinstance(v, str) else v for k, v in gone.items()}}
 
   def units(parameter: Parameter) -> tuple[tuple[str, str | float], ...]:
-    return tuple((of, powers.get(power, power) if isinstance(power, str) else power)
-                 for of, power in parameter.units)
+    return tuple((of, _renamed(power, powers)) for of, power in parameter.units)
 
   best = law.optimum
   return dataclasses.replace(
@@ -97,6 +96,13 @@ def _without(law: Law, gone: Mapping[str, Any], powers: Mapping[str, Any], **rec
       optimum=None if best is None else lambda p, flops: best(full(p), flops),
       # What is equal to another parameter no longer enters linearly, nor does that other.
       linear=tuple(n for n in law.linear if n not in gone and n not in gone.values()), **record)
+
+
+def _renamed(of: str | float, powers: Mapping[str, Any]) -> str | float:
+  if not isinstance(of, str) or power_of(of) not in powers:
+    return of
+  to = powers[power_of(of)]
+  return of.replace(power_of(of), to) if isinstance(to, str) else power(of, powers)
 
 
 def _check(law: Law, name: str, verb: str) -> None:

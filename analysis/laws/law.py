@@ -31,7 +31,8 @@ RANGES = {'r': (0.0, 1.0)}
 class Parameter:
   """One parameter: its scale, its units, and where to look for it.
 
-  units: (input or 'loss', power) pairs; a power is a number or the name of a linear parameter.
+  units: (input or 'loss', power) pairs; a power is a number, or a linear parameter by its name:
+    'alpha', '-alpha', '1/alpha' (N_c of (N_c / N)^alpha carries N and loss^(1/alpha)).
   start, bounds: natural values for a parameter without units, values at the data's centre (see
     above) for one with them.
   weak: the law's own data identify it badly; recovery is then judged by predictions.
@@ -43,6 +44,20 @@ class Parameter:
   scale: str = 'log'  # or 'linear'
   units: tuple[tuple[str, str | float], ...] = ()
   weak: bool = False
+
+
+def power_of(power: str) -> str:
+  """The parameter that a power names."""
+  return power.removeprefix('-').removeprefix('1/')
+
+
+def power(of: str | float, values: Values) -> Any:
+  """A power of a unit, given the linear parameters."""
+  if not isinstance(of, str):
+    return of
+  value = values[power_of(of)]
+  value = 1 / value if '1/' in of else value
+  return -value if of.startswith('-') else value
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -49,6 +49,42 @@ CASES['chinchilla'] = Case(
     grid(N=np.geomspace(5e7, 1e10, 7), D=np.geomspace(1e9, 3e11, 6)), loss_scaled=True)
 
 # --- kaplan ---
+_SIZES = np.geomspace(1e6, 1e9, 6)
+CASES['kaplan'] = Case(
+    {'N_c': 6.4e13, 'D_c': 1.8e13, 'alpha_N': 0.076, 'alpha_D': 0.103},
+    grid(N=np.geomspace(4e5, 7e8, 7), D=np.geomspace(2e7, 2e10, 7)), loss_scaled=True)
+CASES['kaplan_n'] = Case({'N_c': 8.8e13, 'alpha_N': 0.076}, {'N': np.geomspace(1e3, 1e9, 12)},
+                         loss_scaled=True)
+CASES['kaplan_d'] = Case({'D_c': 5.4e13, 'alpha_D': 0.095}, {'D': np.geomspace(2e7, 2e10, 10)},
+                         loss_scaled=True)
+CASES['kaplan_c'] = Case({'C_c': 1.6e7 * 8.64e19, 'alpha_C': 0.057},
+                         {'C': np.geomspace(1e12, 1e20, 12)}, loss_scaled=True)
+_STEPS = {'N_c': 6.5e13, 'S_c': 2.1e3, 'alpha_N': 0.077, 'alpha_S': 0.76}
+CASES['kaplan_steps'] = Case(_STEPS, grid(N=_SIZES, S_min=np.geomspace(3e2, 1e5, 8)),
+                             loss_scaled=True)
+CASES['trajectory'] = Case(
+    {**_STEPS, 'B_star': 2.1e8, 'alpha_B': 0.21},
+    grid(N=_SIZES[:4], S=np.geomspace(3e2, 3e5, 8), B=np.geomspace(2e4, 5e6, 4)),
+    edges={'N': np.array([1e3, 1e13, 1e3, 1e13]), 'S': np.array([1.0, 1e9, 1e9, 1.0]),
+           'B': np.array([1.0, 1e12, 1.0, 1e12])}, loss_scaled=True)
+CASES['critical_batch'] = Case({'B_star': 2.1e8, 'alpha_B': 0.21}, {'L': np.linspace(2.0, 5.0, 8)},
+                               loss_scaled=True)
+CASES['batch_contour'] = Case({'S_min': 8e3, 'E_min': 9e9}, {'B': np.geomspace(3e4, 3e7, 6)},
+                              loss_scaled=True)
+CASES['hestness'] = Case({'alpha': 3.0, 'beta_g': -0.128, 'gamma': 0.4},
+                         {'D': np.geomspace(1e5, 1e9, 14)}, loss_scaled=True)
+CASES['model_size'] = Case({'sigma': 2e-3, 'beta_p': 0.68}, {'D': np.geomspace(1e5, 1e9, 10)},
+                           loss_scaled=True)
+_EXAMPLES = {'x': np.geomspace(1e4, 1e10, 25)}
+CASES['m1'] = Case({'b': 9.0, 'c': -0.12}, _EXAMPLES, loss_scaled=True)
+CASES['m2'] = Case({'e': 0.6, 'b': 30.0, 'c': -0.28}, _EXAMPLES, loss_scaled=True)
+CASES['m3'] = Case({'b': 60.0, 'g': 3e-8, 'c': 0.3}, _EXAMPLES, loss_scaled=True)
+CASES['m4'] = Case({'e': 0.6, 'e0': 6.0, 'b': 40.0, 'c': -0.3, 'a': 0.7}, _EXAMPLES,
+                   edges={'x': np.array([1e-9, 1e30])}, loss_scaled=True)
+CASES['broken_power_law'] = Case(
+    {'a': 0.5, 'b': 5.0, 'c0': 0.06, 'c1': 0.25, 'd1': 3e6, 'f1': 0.4},
+    {'x': np.geomspace(1e3, 1e11, 50)}, edges={'x': np.array([1e-20, 1e40])}, loss_scaled=True)
+
 
 # --- dcpt ---
 
