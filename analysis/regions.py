@@ -67,12 +67,12 @@ def of_curve(data: Any, error: Any) -> Regions:
   _, first, last, slope, level = min(found, key=lambda f: f[0])
   if slope >= -1e-6:  # nothing is learned anywhere: guessing all along
     return Regions((SMALL,) * len(x), 0.0, math.exp(places[-1]), None, math.exp(np.mean(y)), 0.0)
-  seen = last is not None and last < places[-1]
-  labels = [SMALL if first is not None and v < first else IRREDUCIBLE if seen and v > last
-            else POWER for v in x]
+  start = last if last is not None and last < places[-1] else None
+  labels = [SMALL if first is not None and v < first else
+            IRREDUCIBLE if start is not None and v > start else POWER for v in x]
   return Regions(
       labels=tuple(labels), beta_g=slope, small_end=None if first is None else math.exp(first),
-      irreducible_start=math.exp(last) if seen else None,
+      irreducible_start=None if start is None else math.exp(start),
       guess=None if first is None else math.exp(level + _shape(first, first, last, slope)),
       gamma=0.0 if last is None else math.exp(level))
 
