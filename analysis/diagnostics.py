@@ -25,11 +25,11 @@ def of(law: Law, coordinates: Coordinates, found: Found, data: dict[str, Any], l
   warnings += bracketed(law, params, x)
   if not found.converged:
     warnings.append('the optimiser did not converge')
-  if found.others:
-    u, above = found.others[0]
+  for u, above in found.others[:3]:
     values = ', '.join(f'{k} {float(v):.5g}' for k, v in coordinates.natural(u).items())
-    more = f'; {len(found.others)} in all within 2 %' if len(found.others) > 1 else ''
-    warnings.append(f'another minimum is only {100 * above:.2g} % higher: {values}{more}')
+    warnings.append(f'another minimum is only {100 * above:.2g} % higher: {values}')
+  if len(found.others) > 3:
+    warnings.append(f'{len(found.others)} other minima in all lie within 2 % of the best')
   return warnings
 
 

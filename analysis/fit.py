@@ -236,20 +236,22 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
   used = rows.usable(law, inputs, loss, groups, weights, chosen.log)
   x, y = used.inputs, used.loss
   size = len(law.parameters)
-  if not size:
-    raise InputError(f'{law.name}: every parameter is fixed; there is nothing to fit')
-  if len(y) < size:
+  if not len(y) or len(y) < size:
     lost = (f' ({sum(used.dropped.values())} rows were dropped: {rows.said(used.dropped)})'
             if used.dropped else '')
     raise InputError(f'{law.name} has {size} parameters but there are {len(y)} points{lost}')
   coordinates = Coordinates.of(law, x, y)
   data = objectives.problem(law, coordinates, chosen.log, x, y)
-  grid = coordinates.starts() if starts is None else coordinates.natural_starts(starts)
-  found = search.search(law, coordinates, chosen, data, grid, used.weights, seed)
-  params = {name: float(v) for name, v in coordinates.natural(found.u).items()}
+  if size:
+    grid = coordinates.starts() if starts is None else coordinates.natural_starts(starts)
+    found = search.search(law, coordinates, chosen, data, grid, used.weights, seed)
+  else:  # every parameter is given: how well that law does on these rows
+    found, bootstrap = search.Found(np.zeros(0), True, ()), 0
+  params = {name: float(v) for name, v in coordinates.natural(found.u).items()} if size else {}
   predicted = law.predict(params, x)
   residual = np.log(predicted) - np.log(y) if chosen.log else predicted - y
-  warnings = diagnostics.of(law, coordinates, found, data, chosen.log, params, x, y)
+  warnings = diagnostics.of(law, coordinates, found, data, chosen.log, params, x, y) if size else [
+      'every parameter is held: nothing was fitted']
   bare = Fit(law=law, params=params, objective=chosen, value=chosen.value(residual, used.weights),
              inputs=x, loss=y, groups=used.groups, weights=used.weights, level=level,
              noise_floor=noise_floor, metrics=metrics.all_of(y, predicted), dropped=used.dropped,

@@ -9,6 +9,7 @@ from scipy import special
 from analysis import fit, laws, metrics
 from analysis.laws import Law, Parameter
 from scaling.errors import InputError
+from tests.analysis.law_cases import CASES
 
 CHINCHILLA = laws.get('chinchilla')
 TRUTH = {'E': 1.8, 'A': 480.0, 'B': 2100.0, 'alpha': 0.35, 'beta': 0.37}
@@ -190,3 +191,12 @@ def test_coverage_of_small_and_large_studies():
     print(points, shares)
     for name, share in shares.items():
       assert 0.80 <= share <= 0.99, (points, name, share)
+
+
+def test_a_law_with_every_parameter_held_is_evaluated():
+  law, case = laws.get('chinchilla'), CASES['chinchilla']
+  exact = law.predict(case.truth, case.inputs)
+  found = fit.fit(laws.fix(law, case.truth), case.inputs, exact)
+  assert found.params == {} and found.value == 0 and found.metrics['r2'] == 1
+  assert found.warnings == ['every parameter is held: nothing was fitted']
+  np.testing.assert_array_equal(found.predict(case.inputs), exact)
