@@ -64,8 +64,8 @@ def of_curve(data: Any, error: Any) -> Regions:
     raise InputError(f'regions: {len(places)} sizes of data; at least five are needed')
   x, y = np.log(x), np.log(y)
   found = [_fit(x, y, places, small, flat) for small in (False, True) for flat in (False, True)]
-  _, first, last, slope, level = min(found, key=lambda f: f[0])
-  if slope >= -1e-6:  # nothing is learned anywhere: guessing all along
+  criterion, first, last, slope, level = min(found, key=lambda f: f[0])
+  if _criterion(y, float(np.var(y)), 0) <= criterion:  # nothing is learned anywhere
     return Regions((SMALL,) * len(x), 0.0, math.exp(places[-1]), None, math.exp(np.mean(y)), 0.0)
   start = last if last is not None and last < places[-1] else None
   labels = [SMALL if first is not None and v < first else
@@ -98,8 +98,12 @@ def _fit(x: np.ndarray, y: np.ndarray, places: np.ndarray, small: bool, flat: bo
                                 options={'xatol': 1e-9, 'fatol': 1e-18, 'maxiter': 3000})
               for start in ranked), key=lambda d: d.fun)
   first, last, slope = parts(done.x)
-  criterion = len(x) * math.log(max(done.fun, FLOOR**2)) + SURE * (small + flat)
-  return criterion, first, last, slope, float(np.mean(y - _shape(x, first, last, slope)))
+  return (_criterion(y, done.fun, 1 + small + flat), first, last, slope,
+          float(np.mean(y - _shape(x, first, last, slope))))
+
+
+def _criterion(y: np.ndarray, variance: float, parameters: int) -> float:
+  return len(y) * math.log(max(variance, FLOOR**2)) + SURE * parameters
 
 
 def _shape(x: Any, first: float | None, last: float | None, slope: float) -> Any:

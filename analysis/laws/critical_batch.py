@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from analysis.laws.kaplan import SOURCE
 from analysis.laws.law import Law, Parameter, Values
@@ -22,7 +22,7 @@ from analysis.laws.law import Law, Parameter, Values
 
 def batch(p: Values, loss: Any) -> Any:
   """B_crit in tokens at a loss in nats per token."""
-  return jnp.exp(jnp.log(p['B_star']) - jnp.log(loss) / p['alpha_B'])
+  return p['B_star'] * loss ** (-1 / p['alpha_B'])
 
 
 def least_steps(steps: Any, size: Any, critical: Any) -> Any:
@@ -53,7 +53,7 @@ def compute_exponents(p: Values) -> dict[str, Any]:
 
 
 def compute_optimal(p: Values, flops: Any) -> dict[str, Any]:
-  """The cheapest way to the least loss of C_min = 6 N B_crit(L) S_min FLOPs (appendix B).
+  """The least loss of C_min = 6 N B_crit(L) S_min FLOPs, and the way to it (appendix B).
 
   Gives N, S_min, B (= B_crit), D = B S_min and loss. At a given L the product N S_min is least
   where alpha_N (N_c / N)^alpha_N = alpha_S (S_c / S_min)^alpha_S: the run stops at a loss
@@ -62,18 +62,18 @@ def compute_optimal(p: Values, flops: Any) -> dict[str, Any]:
   ratio = p['alpha_N'] / p['alpha_S']
 
   def of(log_n: Any) -> dict[str, Any]:
-    floor = p['alpha_N'] * (jnp.log(p['N_c']) - log_n)
-    loss = jnp.log1p(ratio) + floor
-    steps = jnp.log(p['S_c']) - (jnp.log(ratio) + floor) / p['alpha_S']
-    return {'N': log_n, 'S_min': steps, 'B': jnp.log(p['B_star']) - loss / p['alpha_B'],
+    floor = p['alpha_N'] * (np.log(p['N_c']) - log_n)
+    loss = np.log1p(ratio) + floor
+    steps = np.log(p['S_c']) - (np.log(ratio) + floor) / p['alpha_S']
+    return {'N': log_n, 'S_min': steps, 'B': np.log(p['B_star']) - loss / p['alpha_B'],
             'loss': loss}
 
   def cost(point: dict[str, Any]) -> Any:
-    return jnp.log(6.0) + point['N'] + point['B'] + point['S_min']
+    return np.log(6.0) + point['N'] + point['B'] + point['S_min']
 
   slope = p['alpha_N'] / alpha_c(p)  # d ln C / d ln N
-  best = of((jnp.log(flops) - cost(of(0.0))) / slope)
-  found = {name: jnp.exp(value) for name, value in best.items()}
+  best = of((np.log(flops) - cost(of(0.0))) / slope)
+  found = {name: np.exp(value) for name, value in best.items()}
   return found | {'D': found['B'] * found['S_min']}
 
 
