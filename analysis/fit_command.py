@@ -177,9 +177,9 @@ def text(found: fit.Fit) -> str:
   return '\n'.join(lines)
 
 
-def command() -> str:
+def command(module: str = 'analysis.fit') -> str:
   """What was typed, as one line that can be typed again."""
-  return shlex.join(['python', '-m', 'analysis.fit', *sys.argv[1:]])
+  return shlex.join(['python', '-m', module, *sys.argv[1:]])
 
 
 @functools.cache

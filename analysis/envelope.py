@@ -1,0 +1,117 @@
+"""Which size is lowest where, along training curves: the staircase of compute-optimal sizes.
+
+Hoffmann et al. 2022 (arXiv 2203.15556), approach 1: every curve is interpolated (here linearly in
+ln C and ln loss), the lowest one is looked for at 1,500 log-spaced C, and a power law goes through
+the sizes found. Only whole steps of the staircase count: the first and the last are cut off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+
+from analysis import frontier
+from analysis.frontier import Line
+from analysis.minima import Curve
+
+STEPS = 1500
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Envelope:
+  """Interpolated losses of every curve at log-spaced C, and who is lowest where."""
+
+  ln_c: np.ndarray  # [T]
+  ln_loss: np.ndarray  # [curves, T], inf outside the curve
+  ln_n: np.ndarray  # [curves]
+  ln_d: np.ndarray  # [curves, T]
+
+  def steps(self, kept: np.ndarray | None = None, shift: np.ndarray | float = 0.0,
+            ) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the T values lie on whole steps [T], and the lowest curve at each [T].
+
+    A step is whole when its size takes over from another and gives way to another, each time while
+    both have a curve there; elsewhere it is not known where it begins or ends. kept [curves]: which
+    to use; shift [curves]: added to ln loss.
+    """
+    loss = self.ln_loss + np.reshape(shift, (-1, 1))
+    if kept is not None:
+      loss = np.where(kept[:, None], loss, np.inf)
+    lowest = np.argmin(loss, 0)
+    seen = np.isfinite(loss.min(0))
+    size = np.where(seen, np.round(self.ln_n[lowest], 9), np.nan)
+    ends = np.flatnonzero(np.diff(size) != 0)  # nan differs from everything
+    met = [self._both(loss, int(t), size) for t in ends]
+    whole = np.zeros(len(self.ln_c), bool)
+    for left, right, fine in zip(ends[:-1], ends[1:], np.logical_and(met[:-1], met[1:])):
+      whole[left + 1:right + 1] = fine
+    return whole, lowest
+
+  def _both(self, loss: np.ndarray, t: int, size: np.ndarray) -> bool:
+    """Whether the sizes lowest at t and t + 1 both have a curve at both: they cross there."""
+    return all(bool(np.isfinite(loss[np.isclose(self.ln_n, size[a], atol=1e-8), b]).any())
+               for a, b in ((t, t + 1), (t + 1, t)))
+
+  def slices(self) -> list[Curve]:
+    """Loss against size at every 40th C."""
+    found = []
+    for t in range(20, len(self.ln_c), 40):
+      ok = np.isfinite(self.ln_loss[:, t])
+      if ok.any():
+        found.append(Curve.of(np.exp(self.ln_n[ok]), np.exp(self.ln_d[ok, t]),
+                              np.full(ok.sum(), np.exp(self.ln_c[t])),
+                              np.exp(self.ln_loss[ok, t])))
+    return found
+
+  def lines(self, shifts: np.ndarray, counts: np.ndarray | None) -> tuple[Line, Line]:
+    """The lines of ln N and ln D, with draws in which curves move by shifts [S, curves] or,
+
+    if counts [S, curves] are given, only those counted are there. Draws that leave fewer than two
+    sizes are left out.
+    """
+    steps = np.arange(len(self.ln_c))
+    draws: list[tuple[np.ndarray, np.ndarray]] = []
+    for s in range(len(shifts)):
+      whole, best = (self.steps(shift=shifts[s]) if counts is None
+                     else self.steps(kept=counts[s] > 0))
+      if len(np.unique(self.ln_n[best[whole]])) >= 2:
+        draws.append(tuple(np.polyfit(self.ln_c[whole], y, 1)  # type: ignore[arg-type]
+                           for y in (self.ln_n[best[whole]], self.ln_d[best, steps][whole])))
+    whole, best = self.steps()
+    found = []
+    for k, y in enumerate((self.ln_n[best], self.ln_d[best, steps])):
+      plain = frontier.line(self.ln_c[whole], y[whole], np.ones(whole.sum()),
+                            np.zeros((0, int(whole.sum()))))
+      ends = np.array([d[k] for d in draws]).reshape(-1, 2)
+      found.append(dataclasses.replace(plain, slopes=ends[:, 0], intercepts=ends[:, 1]))
+    return found[0], found[1]
+
+
+def of(n: np.ndarray, d: np.ndarray, c: np.ndarray, loss: np.ndarray, curve: np.ndarray,
+       ) -> tuple[Envelope, np.ndarray, Counter[str]]:
+  """Curves interpolated in ln C, the names of those used, and how many others there are, and why.
+  """
+  ln_c = np.linspace(np.log(c.min()), np.log(c.max()), STEPS)
+  losses, tokens, sizes, names = [], [], [], []
+  left: Counter[str] = Counter()
+  for name in np.unique(curve):
+    mine = np.flatnonzero(curve == name)
+    mine = mine[np.argsort(c[mine], kind='stable')]
+    mine = mine[np.append(True, np.diff(c[mine]) > 0)]
+    if len(mine) < 2:
+      left['curve of one point'] += 1
+      continue
+    if np.ptp(np.log(n[mine])) > 0.01:
+      left['N changes along the curve'] += 1
+      continue
+    at = np.log(c[mine])
+    inside = (ln_c >= at[0] - 1e-12) & (ln_c <= at[-1] + 1e-12)
+    losses.append(np.where(inside, np.interp(ln_c, at, np.log(loss[mine])), np.inf))
+    tokens.append(np.interp(ln_c, at, np.log(d[mine])))
+    sizes.append(float(np.log(n[mine]).mean()))
+    names.append(name)
+  shape = (len(names), STEPS)
+  return (Envelope(ln_c, np.array(losses).reshape(shape), np.array(sizes),
+                   np.array(tokens).reshape(shape)), np.array(names), left)
