@@ -23,7 +23,7 @@ def frontier(found: Optimum, flops: Sequence[float] = ()) -> Figure:
   if found.approach == 'pairs':
     figure, (right,) = drawing.panels(1, width=6.2, height=4.4)
   else:
-    figure, (left, right) = drawing.panels(2, width=12.4, height=4.6)
+    figure, (left, right) = drawing.panels(2, width=13.4, height=4.6)
     (_budgets if found.approach == 'isoflop' else _curves)(left, found)
   _line(right, found, flops)
   return figure
@@ -41,11 +41,14 @@ def _budgets(axes: Axes, found: Optimum) -> None:
   for curve in found.budgets:
     m = minima.get(curve.flops)
     colour = FAINT if m is None else colours(curve.flops)
-    axes.plot(np.exp(curve.x), curve.loss, ls='none', marker='o' if m else 'x', ms=4,
-              color=colour, alpha=0.9, zorder=3)
     if m is None:
-      axes.plot(np.exp(curve.x), curve.loss, color=FAINT, lw=0.7, ls=':')
+      axes.plot(np.exp(curve.x), curve.loss, color=FAINT, lw=0.7, ls=':', marker='x', ms=4)
       continue
+    n = np.exp(curve.x)
+    used = (n >= m.window[0] * 0.999) & (n <= m.window[1] * 1.001)
+    for these, alpha in ((used, 1.0), (~used, 0.35)):
+      axes.plot(n[these], curve.loss[these], ls='none', marker='o', ms=4, color=colour, alpha=alpha,
+                zorder=3)
     if m.parabola:
       low, high = m.window
       x = np.linspace(np.log(low), np.log(high), 120)
@@ -62,15 +65,15 @@ def _budgets(axes: Axes, found: Optimum) -> None:
   axes.set_xlabel(LABELS['N'])
   axes.set_ylabel(LOSS)
   axes.set_title('Loss at equal compute')
-  shown = found.budgets[::-(-len(found.budgets) // 6)]
-  handles = [axes.plot([], [], color=colours(c.flops), marker='o', ms=4, lw=1.4)[0] for c in shown]
-  names = [f'C = {c.flops:.3g}' for c in shown]
+  shown = [m.flops for m in found.minima[::-(-len(found.minima) // 6)]]
+  handles = [axes.plot([], [], color=colours(c), marker='o', ms=4, lw=1.4)[0] for c in shown]
+  names = [f'C = {c:.3g}' for c in shown]
   handles.append(axes.plot([], [], ls='none', marker='D', ms=6.5, color=HELD, mec='white')[0])
   names.append('minimum')
   if found.lost:
     handles.append(axes.plot([], [], ls=':', marker='x', ms=4, color=FAINT)[0])
     names.append('left out')
-  axes.legend(handles, names, loc='upper right', frameon=True, edgecolor='none', framealpha=0.9)
+  axes.legend(handles, names, loc='upper left', bbox_to_anchor=(1.01, 1))
 
 
 def _loss_limits(found: Optimum) -> tuple[float, float]:
@@ -108,8 +111,8 @@ def _curves(axes: Axes, found: Optimum) -> None:
   handles = [axes.plot([], [], color=colours(s), lw=2)[0] for s in colours.some]
   names = [f'N = {number(s)}' for s in colours.some]
   handles.append(axes.plot([], [], color=HELD, lw=2.6)[0])
-  axes.legend(handles, [*names, 'lowest, whole steps'], loc='upper right', frameon=True,
-              edgecolor='none', framealpha=0.9)
+  axes.legend(handles, [*names, 'lowest, whole steps'], loc='upper left',
+              bbox_to_anchor=(1.01, 1))
 
 
 def _line(axes: Axes, found: Optimum, flops: Sequence[float]) -> None:

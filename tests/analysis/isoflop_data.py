@@ -12,7 +12,11 @@ A, B = TRUTH['alpha'], TRUTH['beta']
 SLOPE = B / (A + B)  # of ln N* in ln C
 
 
-def isoflop(budgets=np.geomspace(1e18, 1e21, 7), sizes=9, reach=8.0, noise=0.0, seed=0, law=TRUTH):
+BUDGETS = np.geomspace(1e18, 1e21, 7)
+SIZES = np.geomspace(3e7, 3e9, 13)
+
+
+def isoflop(budgets=BUDGETS, sizes=9, reach=8.0, noise=0.0, seed=0, law=TRUTH):
   """{'N', 'D', 'C'} and loss: `sizes` around each budget's optimum, within a factor of `reach`."""
   best = LAW.best(law, budgets)['N']
   n = (best[:, None] * np.geomspace(1 / reach, reach, sizes)).ravel()
@@ -21,8 +25,8 @@ def isoflop(budgets=np.geomspace(1e18, 1e21, 7), sizes=9, reach=8.0, noise=0.0, 
   return x, LAW.predict(law, x) * np.exp(noise * np.random.default_rng(seed).normal(size=len(n)))
 
 
-def curves(sizes=np.geomspace(3e7, 3e9, 13), points=40, noise=0.0, seed=0, law=TRUTH):
-  """{'N', 'D', 'C'}, loss and the curve of each row: every size trained over the same range of C."""
+def curves(sizes=SIZES, points=40, noise=0.0, seed=0, law=TRUTH):
+  """{'N', 'D', 'C'}, loss and the curve of each row: sizes over one range of C."""
   n = np.repeat(sizes, points)
   c = np.tile(np.geomspace(1e17, 3e21, points), len(sizes))
   x = {'N': n, 'D': c / 6 / n, 'C': c}

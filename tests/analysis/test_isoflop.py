@@ -39,10 +39,10 @@ def test_three_approaches_agree():
   rows, losses = data.isoflop(noise=0.002)
   fitted = fit.fit(data.LAW, rows, losses)
   best = fitted.optimum(1e20)
-  ends = [(best['N_low'][0], best['N_high'][0])]
-  for found in (isoflop.find(rows, losses), isoflop.find(rows, losses, minimum='akima'),
-                isoflop.find(x, loss, approach='envelope', groups=curve)):
-    ends.append(found.predict(1e20)['intervals']['N'])
+  others = (isoflop.find(rows, losses), isoflop.find(rows, losses, minimum='akima'),
+            isoflop.find(x, loss, approach='envelope', groups=curve))
+  ends = [(best['N_low'][0], best['N_high'][0]),
+          *(found.predict(1e20)['intervals']['N'] for found in others)]
   truth = float(data.LAW.best(data.TRUTH, 1e20)['N'])
   assert all(low < truth < high for low, high in ends), ends
   assert max(low for low, _ in ends) < min(high for _, high in ends)
@@ -125,7 +125,8 @@ def test_few_budgets_are_warned_about():
     found = isoflop.find(*data.isoflop(budgets=np.geomspace(1e19, 1e20, count)))
     assert any(words in w for w in found.warnings)
     assert (found.to_dict()['frontier'] is None) == (count == 1)
-  assert isoflop.find(*data.isoflop(budgets=np.array([1e19, 1e20]))).predict(1e19)['intervals'] == {}
+  two = isoflop.find(*data.isoflop(budgets=np.array([1e19, 1e20])))
+  assert two.predict(1e19)['intervals'] == {}
   with pytest.raises(InputError, match='no frontier'):
     isoflop.find(*data.isoflop(budgets=np.array([1e19]))).predict(1e19)
 
@@ -139,7 +140,7 @@ def test_a_far_prediction_is_warned_about():
 
 def test_no_minimum_at_all_is_one_line():
   x, loss = data.isoflop(sizes=5)
-  with pytest.raises(InputError, match='5 of 7|7 of 7 budgets left out: .*'):
+  with pytest.raises(InputError, match='7 of 7 budgets left out'):
     isoflop.find(x, -loss + 10)  # upside down
 
 
@@ -215,7 +216,8 @@ def test_the_command_on_a_table(tmp_path):
   assert found['frontier']['a'] == pytest.approx(data.SLOPE, abs=0.02)
   low, high = found['frontier']['intervals']['a']
   assert low < found['frontier']['a'] < high and found['frontier']['r2']['N'] > 0.99
-  assert len(found['minima']) == 7 and found['minima'][0]['interval_N'][0] < found['minima'][0]['N']
+  first = found['minima'][0]
+  assert len(found['minima']) == 7 and first['interval_N'][0] < first['N']
   assert found['noise']['std_ln_loss'] == pytest.approx(0.002, rel=0.4)
   assert found['predictions'][1]['intervals']['N'] and found['data']['sha256']
   assert (tmp_path / 'plot.svg').read_text().startswith('<?xml')

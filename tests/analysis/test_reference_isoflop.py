@@ -82,7 +82,8 @@ def test_minima_and_exponents_from_the_raw_runs(tables, case):
   rows = chosen(tables['isoflop_points'], *case[:5])
   found = isoflop.find({'N': rows['n'], 'C': rows['flops']}, rows['loss'], minimum='akima',
                        noise=NOISE[case[0]])
-  published = chosen(tables['optimal_pairs'], *case[:5]).dropna(subset='n').set_index('flops')['n']
+  pairs = chosen(tables['optimal_pairs'], *case[:5]).dropna(subset='n')
+  published = pairs.set_index('flops')['n']
   away = [abs(np.log(m.n / published.iloc[np.argmin(abs(published.index / m.flops - 1))]))
           for m in found.minima]
   assert np.median(away) < 0.015 and max(away) < 0.1
