@@ -21,13 +21,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-CHUNK = 64  # lanes a program: the working set of a few hundred rows stays in the cache
+CHUNK = 64  # lanes a program, fewer of many rows: the working set should stay in the cache
+ROWS = 640  # from here on
+ROUND = 12  # steps before the lanes that are done make room; doubled from round to round
 TOLERANCE = 1e-13  # stop when a step promises less than this share of f
 
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-  """What came out, a row a lane: u [S, P], f [S], steps [S], converged [S]."""
+  """What came out, a row a lane: u [S, P], f [S], converged [S]."""
 
   u: np.ndarray
   f: np.ndarray
@@ -42,58 +44,124 @@ def huber(r: Any, delta: Any) -> Any:
 
 
 def minimise(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any, lanes: Any,
-             weights: np.ndarray, delta: np.ndarray, lower: np.ndarray, upper: np.ndarray, *,
-             steps: int, curvature: str = 'newton', free: np.ndarray | None = None) -> Solution:
+             weights: np.ndarray | Callable[[np.ndarray], np.ndarray], delta: np.ndarray,
+             lower: np.ndarray, upper: np.ndarray, *, steps: int, curvature: str = 'newton',
+             free: np.ndarray | None = None, tolerance: float = TOLERANCE) -> Solution:
   """Solves S problems from the starts u [S, P].
 
   residuals(u [P], data, lane) -> r [M]; it must be a module-level function or a cached closure,
-  for it is compiled once per identity. data is common to all lanes, the leaves of `lanes` and
-  `weights` [S, M] have one row a lane (a leading size of 1 serves all). delta [M]. free [S, P]:
-  which coordinates may move.
+  for it is compiled once per identity and number of rows, of which there are few (`padded`). data
+  is common to all lanes, the leaves of `lanes` and `weights` [S, M] have one row a lane (a leading
+  size of 1 serves all); weights may also be a function of lane numbers [K] that gives theirs
+  [K, M], which keeps no more of them than are at work. delta [M]. free [S, P]: which coordinates
+  may move.
   """
   count, size = u.shape
   free = np.ones((count, size), bool) if free is None else np.broadcast_to(free, (count, size))
+  padding = Padding.of(data)
+  data, delta = padding.data(data), padding.rows(np.asarray(delta, np.float64), 1.0)
+  chunk = lanes_of(len(delta))
 
   def part(x: Any, rows: np.ndarray) -> np.ndarray:
     x = np.asarray(x)
     return np.repeat(x, len(rows), 0) if x.shape[0] == 1 else x[rows]
 
-  def run(first: int) -> tuple[np.ndarray, ...]:
-    with jax.enable_x64(True):  # a setting of the thread
-      rows = np.arange(first, min(first + CHUNK, count))
-      padded = np.resize(rows, CHUNK)
-      out = _solve(residuals, curvature == 'newton', u[padded], data,
-                   jax.tree.map(lambda x: part(x, padded), lanes), part(weights, padded), delta,
-                   lower, upper, free[padded], np.arange(CHUNK) < len(rows), steps)
-      return tuple(np.asarray(x)[:len(rows)] for x in out)
+  u = np.array(u, np.float64)
+  f, damping = np.full(count, np.inf), np.full(count, 5e-2)
+  converged, active = np.zeros(count, bool), np.ones(count, bool)
 
-  parts = _threads(run, range(0, count, CHUNK))
-  joined = [np.concatenate(x) for x in zip(*parts)]
-  return Solution(*joined)
+  def run(rows: np.ndarray, take: int) -> None:
+    with jax.enable_x64(True):  # a setting of the thread
+      full = np.resize(rows, chunk)
+      weight = weights(full) if callable(weights) else part(weights, full)
+      out = _solve(residuals, curvature == 'newton', u[full], damping[full], data,
+                   jax.tree.map(lambda x: part(x, full), lanes), padding.rows(weight, 0.0), delta,
+                   lower, upper, free[full], np.arange(chunk) < len(rows), take, tolerance)
+      for whole, piece in zip((u, f, damping, converged, active), out):
+        whole[rows] = np.asarray(piece)[:len(rows)]
+
+  taken, take = 0, ROUND
+  while taken < steps and active.any():
+    take = min(take, steps - taken)
+    left = np.flatnonzero(active)
+    _threads(lambda i, left=left, take=take: run(left[i:i + chunk], take),  # type: ignore[misc]
+             range(0, len(left), chunk), compiled=taken > 0)
+    taken, take = taken + take, 2 * take
+  return Solution(u, f, converged)
+
+
+def lanes_of(rows: int) -> int:
+  """How many lanes a program has."""
+  chunk = CHUNK
+  while chunk > 4 and chunk * rows > CHUNK * ROWS:
+    chunk //= 2
+  return chunk
+
+
+@dataclasses.dataclass(frozen=True)
+class Padding:
+  """Rows repeated, with weight zero, up to one of few counts: a program serves many data sets.
+
+  The counts are 16, 24, 32, 48, 64, ... Data are recognised by a 'y' [M] beside their 'x'; residuals
+  beyond the M rows (a profile's target) stay last. Other data are left as they are.
+  """
+
+  count: int
+  total: int
+
+  @classmethod
+  def of(cls, data: Any) -> Padding:
+    if not (isinstance(data, dict) and {'x', 'y'} <= set(data)):
+      return cls(0, 0)
+    count = len(data['y'])
+    half = 2 ** max(int(np.ceil(np.log2(max(count, 1)))) - 1, 3)
+    return cls(count, next(n for n in (half, half * 3 // 2, 2 * half) if n >= count))
+
+  def data(self, data: Any) -> Any:
+    if self.total == self.count:
+      return data
+
+    def longer(x: Any) -> np.ndarray:
+      x = np.asarray(x)
+      return np.concatenate([x, np.repeat(x[-1:], self.total - self.count, 0)])
+
+    return data | {'y': longer(data['y']), 'x': jax.tree.map(longer, data['x'])}
+
+  def rows(self, values: np.ndarray, fill: float) -> np.ndarray:
+    """[..., M + K] -> [..., total + K]."""
+    blank = np.full((*values.shape[:-1], self.total - self.count), fill)
+    return np.concatenate([values[..., :self.count], blank, values[..., self.count:]], -1)
+
+  def strip(self, rows: np.ndarray, axis: int) -> np.ndarray:
+    """Without the repeated rows."""
+    return np.delete(rows, np.s_[self.count:self.total], axis)
 
 
 def batch(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any, lanes: Any,
           ) -> np.ndarray:
   """r [S, M] at u [S, P], a lane's data for each."""
+  padding = Padding.of(data)
   with jax.enable_x64(True):
-    return np.asarray(_batch(residuals, u, data, lanes))
+    return padding.strip(np.asarray(_batch(residuals, u, padding.data(data), lanes)), 1)
 
 
 def derivatives(residuals: Callable[[Any, Any, Any], Any], u: np.ndarray, data: Any, lane: Any,
                 ) -> tuple[np.ndarray, np.ndarray]:
   """r [M] and its Jacobian [M, P] at u [P]."""
+  padding = Padding.of(data)
   with jax.enable_x64(True):
-    r, jacobian = _derivatives(residuals, u, data, lane)
-    return np.asarray(r), np.asarray(jacobian)
+    r, jacobian = _derivatives(residuals, u, padding.data(data), lane)
+    return padding.strip(np.asarray(r), 0), padding.strip(np.asarray(jacobian), 0)
 
 
-def _threads(run: Callable[[int], Any], items: range) -> list[Any]:
+def _threads(run: Callable[[int], None], items: range, compiled: bool) -> None:
   """Chunks in as many threads as cores: XLA leaves the interpreter free while it computes."""
-  if len(items) == 1:
-    return [run(items[0])]
-  first = run(items[0])  # compiles, once
-  with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-    return [first, *pool.map(run, items[1:])]
+  if not compiled or len(items) == 1:
+    run(items[0])  # alone: two threads would compile it twice
+    items = items[1:]
+  if items:
+    with concurrent.futures.ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+      list(pool.map(run, items))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -145,7 +213,8 @@ def _step(u, gradient, hessian, damping, lower, upper, free):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _solve(residuals, newton, u, data, lanes, weights, delta, lower, upper, free, active, steps):
+def _solve(residuals, newton, u, damping, data, lanes, weights, delta, lower, upper, free, active,
+           steps, tolerance):
   model = jax.vmap(lambda v, lane, w: _model(residuals, newton, v, data, lane, w, delta))
   step = jax.vmap(_step, (0, 0, 0, 0, None, None, 0))
   u = jnp.clip(u, lower, upper)
@@ -157,7 +226,7 @@ def _solve(residuals, newton, u, data, lanes, weights, delta, lower, upper, free
     i, u, f, g, h, damping, active, converged = state
     trial, promised = step(u, g, h, damping, lower, upper, free)
     promised = jnp.where(active, promised, 0.0)
-    small = jnp.isfinite(f) & (promised <= TOLERANCE * f + 1e-33)
+    small = jnp.isfinite(f) & (promised <= tolerance * f + 1e-33)
     f1, g1, h1 = model(trial, lanes, weights)
     accept = active & (f1 < f) & usable(f1, g1, h1)
     gain = (f - f1) / jnp.where(promised > 0, promised, 1.0)
@@ -174,6 +243,6 @@ def _solve(residuals, newton, u, data, lanes, weights, delta, lower, upper, free
   # The first pass stays where it is, from f = inf: the model is compiled once, in the loop.
   count, size = u.shape
   state = (-1, u, jnp.full(count, jnp.inf), jnp.zeros_like(u), jnp.zeros((count, size, size)),
-           jnp.full(count, 5e-2), active, jnp.zeros_like(active))
+           damping, active, jnp.zeros_like(active))
   state = jax.lax.while_loop(lambda s: (s[0] < steps) & jnp.any(s[6]), body, state)
-  return state[1], state[2], state[7]
+  return state[1], state[2], state[5], state[7], state[6]

@@ -51,4 +51,5 @@ LAW = Law(
     ),
     equation=equation,
     optimum=optimum,
+    linear=('E', 'A', 'B'),
 )
