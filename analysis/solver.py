@@ -102,7 +102,7 @@ def lanes_of(rows: int) -> int:
 class Padding:
   """Rows repeated, with weight zero, up to one of few counts: a program serves many data sets.
 
-  The counts are 16, 24, 32, 48, 64, ... Data are recognised by a 'y' [M] beside their 'x'; residuals
+  The counts are 16, 24, 32, 48, 64, ... Data are known by a 'y' [M] beside their 'x'; residuals
   beyond the M rows (a profile's target) stay last. Other data are left as they are.
   """
 

@@ -4,7 +4,7 @@
 
 Every part runs in a process of its own, so compilation counts and no part warms another.
 `chinchilla`: approach 3 on 240 points, the paper's 4,500 starts, then 4,000 bootstrap refits.
-`scipy`: the same fit by scipy's serial L-BFGS-B with finite differences from a sample of the starts.
+`scipy`: the same fit by scipy's serial L-BFGS-B, finite differences, a sample of the starts.
 `dcpt`: nine parameters on 2,430 rows, 512 starts and 200 bootstraps. `cold`: `python -m
 analysis.fit` on a small CSV. `memory`: 4,000 bootstraps of 5,000 rows, the largest resident size.
 Wall time and processor time are both printed: on a machine that others use, the latter tells.
