@@ -1,4 +1,4 @@
-"""Whole loss curves under learning-rate schedules: fit the multi-power law, predict other schedules.
+"""Loss curves under learning-rate schedules: fit the multi-power law, predict other schedules.
 
   found = curves.fit([curves.of_file('a.csv', 'linear:2160:3e-4 cosine:24000:3e-5'), ...])
   found.predict(schedules.parse('linear:2160:3e-4 constant:20000 linear:24000:3e-5'))

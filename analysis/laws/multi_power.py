@@ -9,10 +9,10 @@ nats per token after t updates. The sum runs over the warm-up too, whose rises a
 B peak to the loss that the decay takes back: L0 alone is not the loss at infinity. Only runs of one
 model and batch size share parameters.
 
-`drop` is the sum as it stands. A fit evaluates it some 1e5 times, so `law` replaces it, row by row,
-by a few dozen nodes (`compress`): updates whose ln(S(t) - S(k-1)) and ln eta_k are alike, CELL wide,
-are one cell, and a cell is two nodes with its first two moments. A warm-up and a cosine of 24,000
-updates are 74 nodes; the loss moves by less than 2e-6 nats (tests compare).
+`drop` is the sum as it stands. A fit evaluates it thousands of times, so `law` replaces it, row by
+row, by a few dozen nodes (`compress`): updates whose ln(S(t) - S(k-1)) and ln eta_k are alike, to
+CELL, are one cell, and a cell is two nodes with its first two moments. A warm-up and a cosine of
+24,000 updates are 74 nodes; the loss moves by less than 2e-6 nats (tests compare).
 """
 
 from __future__ import annotations
