@@ -139,7 +139,7 @@ class Expression:
     name = self._quoted.get(node.id, node.id)
     if name not in table:
       raise InputError(missing(f'column {name!r}: there is none', name, table))
-    return _column(np.asarray(table[name]))
+    return column(np.asarray(table[name]))
 
   def _number(self, node: ast.AST, table: Any) -> np.ndarray:
     value = self._value(node, table)
@@ -178,7 +178,7 @@ def missing(problem: str, name: str, table: Any) -> str:
   return ' '.join(f'{problem}; {hint}the columns are {", ".join(known[:40])}{more}'.split())
 
 
-def _column(values: np.ndarray) -> np.ndarray:
+def column(values: np.ndarray) -> np.ndarray:
   """Numbers as float64 where every filled cell is one; texts otherwise, '' for an empty cell."""
   if values.dtype.kind in 'biuf':
     return values if values.dtype.kind == 'b' else values.astype(np.float64)

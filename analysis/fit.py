@@ -15,9 +15,20 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from analysis import diagnostics, laws, metrics, objectives, rows, search, uncertainty
+from analysis import (
+  diagnostics,
+  laws,
+  metrics,
+  objectives,
+  rows,
+  search,
+  shift,
+  solver,
+  uncertainty,
+)
 from analysis.coordinates import Coordinates
 from analysis.laws.law import Law, check_inputs
+from analysis.noise import Components
 from analysis.objectives import Objective
 from analysis.uncertainty import Profile
 from scaling import files
@@ -40,6 +51,7 @@ class Fit:
   weights: np.ndarray
   level: float = 0.9
   noise_floor: float = 0.0
+  components: Components | None = None  # of the noise, when runs have evaluation resamples
   interval_method: str | None = None
   intervals: dict[str, list[float]] = dataclasses.field(default_factory=dict)
   samples: np.ndarray | None = None  # bootstrap refits, u [S, P]
@@ -52,10 +64,11 @@ class Fit:
     """The law at these inputs (any one shape)."""
     return self.law.predict(self.params, inputs)
 
-  def interval(self, inputs: Mapping[str, Any], kind: str = 'prediction',
+  def interval(self, inputs: Mapping[str, Any], kind: str = 'prediction', resamples: int = 0,
                ) -> tuple[np.ndarray, np.ndarray]:
     """(low, high) at `level`: of a new run's loss ('prediction') or of the law ('confidence').
 
+    resamples: the new run is scored on so many other evaluation resamples; 0: on those of the fit.
     Raises InputError for a fit that was made without intervals.
     """
     if kind not in ('prediction', 'confidence'):
@@ -72,7 +85,11 @@ class Fit:
     else:
       low, high = self._from_samples(flat, kind == 'prediction')
     centre = self.predict(flat)
-    return np.minimum(low, centre).reshape(shape), np.maximum(high, centre).reshape(shape)
+    low, high = np.minimum(low, centre), np.maximum(high, centre)
+    if self.components is not None and (kind == 'confidence' or resamples):
+      extra = self.components.half_width(self.level, 0 if kind == 'confidence' else resamples)
+      low, high = shift.widened(low, high, centre, extra, self.objective.log)
+    return low.reshape(shape), high.reshape(shape)
 
   def optimum(self, flops: Any) -> dict[str, np.ndarray]:
     """Inputs of least loss at C FLOPs (of C = 6 N D: N and D), with N_low, N_high ... if known.
@@ -114,7 +131,8 @@ class Fit:
                       'value': self.value},
         'metrics': self.metrics, 'n_points': len(self.loss), 'n_dropped': self.dropped,
         'n_groups': len(np.unique(self.groups)), 'noise_floor': self.noise_floor,
-        'residual_std': float(np.std(self._residual)), 'warnings': self.warnings, **self.extra,
+        'components': None if self.components is None else dataclasses.asdict(self.components),
+        'residual_std': float(np.std(self.residual)), 'warnings': self.warnings, **self.extra,
         'points': {**{k: v.tolist() for k, v in self.inputs.items()},
                    'loss': self.loss.tolist(), 'group': [str(g) for g in self.groups],
                    'weight': self.weights.tolist()},
@@ -131,8 +149,9 @@ class Fit:
     except (ValueError, RecursionError):
       raise InputError(f'{path}: not a fit.json (it is not JSON)') from None
     known = {'formula', 'fixed', 'tied', 'output', 'source', 'law', 'params', 'intervals',
-             'interval_method', 'level', 'objective', 'metrics', 'n_points', 'n_dropped',
-             'n_groups', 'noise_floor', 'residual_std', 'warnings', 'points', 'samples'}
+             'interval_method', 'components', 'level', 'objective', 'metrics', 'n_points',
+             'n_dropped', 'n_groups', 'noise_floor', 'residual_std', 'warnings', 'points',
+             'samples'}
     try:
       law = laws.get(values['law'])
       law = laws.fix(laws.tie(law, values.get('tied', {})), values.get('fixed', {}))
@@ -145,8 +164,9 @@ class Fit:
           inputs={name: points[name] for name in law.inputs}, loss=points['loss'],
           groups=np.array(values['points']['group']),
           weights=points.get('weight', np.ones(len(points['loss']))), level=float(values['level']),
-          noise_floor=float(values['noise_floor']), interval_method=values['interval_method'],
-          intervals=_ends(values['intervals']), metrics=dict(values['metrics']),
+          noise_floor=float(values['noise_floor']), components=_components(values),
+          interval_method=values['interval_method'], intervals=_ends(values['intervals']),
+          metrics=dict(values['metrics']),
           samples=None if samples is None else np.array(samples, np.float64),
           dropped=dict(values['n_dropped']), warnings=list(values['warnings']),
           extra={k: v for k, v in values.items() if k not in known})
@@ -158,6 +178,12 @@ class Fit:
   @property
   def _tails(self) -> list[float]:
     return [(1 - self.level) / 2, (1 + self.level) / 2]
+
+  @property
+  def jacobian(self) -> np.ndarray:
+    """d residual / d internal coordinates at the fit, [n, P]."""
+    return solver.derivatives(objectives.residuals(self.law, self.objective.log), self._centre,
+                              self._data, {})[1]
 
   @functools.cached_property
   def _coordinates(self) -> Coordinates:
@@ -174,7 +200,7 @@ class Fit:
     return np.clip(self._coordinates.internal(self.params), lower, upper)
 
   @functools.cached_property
-  def _residual(self) -> np.ndarray:
+  def residual(self) -> np.ndarray:
     predicted = self.predict(self.inputs)
     return np.log(predicted / self.loss) if self.objective.log else predicted - self.loss
 
@@ -189,7 +215,7 @@ class Fit:
     assert self.samples is not None
     lower, upper = self._coordinates.bounds()
     return np.clip(uncertainty.spread(self.samples, self._centre, len(np.unique(self.groups)),
-                                      self.level, self.objective.quadratic(self._residual)),
+                                      self.level, self.objective.quadratic(self.residual)),
                    lower, upper)
 
   def _from_samples(self, x: dict[str, np.ndarray], new: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +225,7 @@ class Fit:
                              {k: v[None] for k, v in x.items()})
     if new:
       log = self.objective.log
-      residual = -self._residual
+      residual = -self.residual
       # Every refit meets residuals at evenly spread ranks, in an order of its own.
       count, groups = len(found), len(np.unique(self.groups))
       ranks = (np.random.default_rng(0).permutation(8 * count) + 0.5) / (8 * count)
@@ -216,6 +242,7 @@ class Fit:
 def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None = None,
         huber_delta: float | None = None, bootstrap: int = 200, level: float = 0.9,
         groups: Any = None, weights: Any = None, noise_floor: float = 0.0,
+        components: Components | None = None,
         starts: Mapping[str, Sequence[float]] | None = None, seed: int = 0,
         extra: Mapping[str, Any] | None = None) -> Fit:
   """Fits `law` to loss [n] (the law's output) at inputs {name: [n]}, in float64.
@@ -224,6 +251,7 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
   intervals; 0 means no intervals. level: of all intervals. groups [n]: what was drawn
   independently, e.g. run ids (default: every row). weights [n]: how often each row counts, or
   1 / variance. noise_floor: the least standard deviation of a residual that intervals assume.
+  components: of the noise, of losses that are means over evaluation resamples (analysis/noise.py).
   starts: a starting grid in natural units, logarithms for parameters on a log scale (default: the
   law's own, relative to the data). Rows with a value that the law or the objective cannot take are
   dropped and counted in `dropped`.
@@ -231,7 +259,7 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
   Raises InputError for a missing input, arrays of different lengths, fewer usable rows than
   parameters, or an option out of range.
   """
-  chosen = Objective.of(*_objective(law, objective, huber_delta))
+  chosen = objective_of(law, objective, huber_delta)
   _check_options(bootstrap, level, noise_floor)
   used = rows.usable(law, inputs, loss, groups, weights, chosen.log)
   x, y = used.inputs, used.loss
@@ -254,15 +282,19 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
       'every parameter is held: nothing was fitted']
   bare = Fit(law=law, params=params, objective=chosen, value=chosen.value(residual, used.weights),
              inputs=x, loss=y, groups=used.groups, weights=used.weights, level=level,
-             noise_floor=noise_floor, metrics=metrics.all_of(y, predicted), dropped=used.dropped,
-             warnings=warnings,
+             noise_floor=noise_floor, components=components,
+             metrics=metrics.all_of(y, predicted), dropped=used.dropped, warnings=warnings,
              extra={'columns': {}, 'data': {'source': None, 'sha256': None}, 'code_version': None,
                     'minima': [{'params': {n: float(v) for n, v in coordinates.natural(u).items()},
                                 'above': float(above)} for u, above in found.others],
                     **(extra or {})})
   if not bootstrap:
     return bare
-  return _with_intervals(bare, found.u, bootstrap, seed)
+  done = _with_intervals(bare, found.u, bootstrap, seed)
+  if components is None or not done.intervals:
+    return done
+  return dataclasses.replace(done, intervals=shift.parameters(
+      law, params, done.intervals, components.half_width(level), chosen.log))
 
 
 def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
@@ -294,12 +326,12 @@ def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
   return dataclasses.replace(done, intervals=intervals, warnings=bare.warnings + warnings)
 
 
-def _objective(law: Law, name: str | None, delta: float | None) -> tuple[str, float]:
+def objective_of(law: Law, name: str | None, delta: float | None) -> Objective:
   """The objective asked for, or the law's own; a threshold belongs to the law's own objective."""
   own, threshold = law.objective
   if delta is None:
     delta = threshold if name in (None, own) and threshold > 0 else 1e-3
-  return name or own, delta
+  return Objective.of(name or own, delta)
 
 
 def _check_options(bootstrap: int, level: float, noise_floor: float) -> None:
@@ -323,6 +355,15 @@ def _finite(value: Any) -> Any:
 if __name__ == '__main__':
   from analysis import fit_command
   fit_command.start()
+
+
+def _components(values: dict[str, Any]) -> Components | None:
+  """The components of fit.json, where an unknown variance is null."""
+  held = values.get('components')
+  if held is None:
+    return None
+  known = {name: math.nan if v is None else v for name, v in dict(held).items()}
+  return Components(**known)  # type: ignore[arg-type]
 
 
 def _ends(intervals: dict[str, list[float | None]]) -> dict[str, list[float]]:

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from analysis import diagnostics, fit, laws, metrics, points, readers
+from analysis import diagnostics, fit, laws, metrics, noise, points, readers, rows
 from analysis.laws import Law
 from analysis.points import Points
+from analysis.sampling import Options
 from scaling import cli
 from scaling.errors import InputError, bad
 
@@ -44,6 +45,11 @@ def start() -> None:
   flags.DEFINE_string('group', '', 'The column that says which rows belong together.')
   flags.DEFINE_string('hold_out', '', 'A condition on the rows to predict, not to fit.')
   flags.DEFINE_string('weight', '', 'An expression: how often each row counts.')
+  flags.DEFINE_string('best_over', '', 'Settings tried per point, such as peak_lr,batch: keep the '
+                      'lowest loss.')
+  flags.DEFINE_string('seed', '', 'The column of --data that tells replicates apart.')
+  flags.DEFINE_string('resample', '', 'The column of --data that tells evaluation resamples of one '
+                      'run apart.')
   flags.DEFINE_string('fix', '', 'Parameters to hold: A=520.8,alpha=0.35.')
   flags.DEFINE_string('tie', '', 'Parameters to make equal: beta=alpha.')
   flags.DEFINE_string('objective', None, 'huber_log, lad_log, mse_log, huber or mse (default: '
@@ -62,32 +68,54 @@ def main(argv: list[str]) -> None:
     raise InputError('give either --logs=WORKDIR or --data=FILE')
   if FLAGS.out is not None:
     cli.check_output(FLAGS.out)
+  options = Options(FLAGS.best_over, FLAGS.seed, FLAGS.resample,
+                    fit.objective_of(law, FLAGS.objective, FLAGS.huber_delta).log)
   if FLAGS.data is not None:
     for name in ('study', 'domain', 'rows'):
       if FLAGS[name].value != FLAGS[name].default:
         raise InputError(f'--{name}={FLAGS[name].value}: it goes with --logs; --where and '
                          '--columns choose the rows and columns of a file')
     data = points.of_table(law, FLAGS.data, FLAGS.columns, FLAGS.where, FLAGS.group,
-                           FLAGS.hold_out, FLAGS.weight, form=FLAGS.format)
+                           FLAGS.hold_out, FLAGS.weight, form=FLAGS.format,
+                           options=options)
   else:
-    if FLAGS.format:
-      raise InputError('--format goes with --data')
+    for name in ('format', 'seed', 'resample'):
+      if FLAGS[name].value:
+        raise InputError(f'--{name} goes with --data')
     if FLAGS.columns:
       raise InputError('--columns goes with --data; a workdir has the columns it needs')
     data = points.of_logs(law, FLAGS.logs, FLAGS.study, FLAGS.domain, FLAGS.rows, FLAGS.where,
-                          FLAGS.group, FLAGS.hold_out, FLAGS.weight)
+                          FLAGS.group, FLAGS.hold_out, FLAGS.weight, options=options)
   found = fit.fit(law, data.inputs, data.loss, objective=FLAGS.objective,
                   huber_delta=FLAGS.huber_delta, bootstrap=FLAGS.bootstrap, level=FLAGS.level,
                   groups=data.groups, weights=data.weights, noise_floor=data.noise,
+                  components=data.components,
                   extra={'columns': data.columns, 'data': data.data, 'command': command(),
                          'code_version': code_version()})
-  found = dataclasses.replace(found, warnings=[*found.warnings, *data.notes])
+  found = dataclasses.replace(found, warnings=[*found.warnings, *data.notes],
+                              dropped={**data.left_out, **found.dropped})
+  if data.cells is not None:
+    found = with_lack_of_fit(found, data)
   if data.held_out is not None:
     found = with_held_out(found, data.held_out)
   print(text(found))
   if FLAGS.out:
     found.save(FLAGS.out)
     print(f'\nwritten to {FLAGS.out}')
+
+
+def with_lack_of_fit(found: fit.Fit, data: Points) -> fit.Fit:
+  """The fit with the test of its law against replicates, under `lack_of_fit`."""
+  kept = rows.usable(found.law, data.inputs, data.loss, data.groups, data.weights,
+                     found.objective.log).kept
+  assert data.cells is not None
+  test = noise.lack_of_fit(found.residual, found.jacobian, data.cells[kept], found.weights)
+  warnings = found.warnings
+  if test is not None and test['p'] < 0.05:
+    of, p = f'F({test["df"][0]}, {test["df"][1]}) = {test["F"]:.3g}', f'p = {test["p"]:.2g}'
+    warnings = [*warnings, 'lack of fit: the law misses the means of replicates by more than their '
+                f'spread explains, {of}, {p}']
+  return dataclasses.replace(found, warnings=warnings, extra=found.extra | {'lack_of_fit': test})
 
 
 def restricted(law: Law, fixed: str, tied: str) -> Law:

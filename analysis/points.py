@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import logs, tables
-from analysis.expressions import Expression, missing
+from analysis import logs, sampling, tables
+from analysis.expressions import Expression
 from analysis.laws.law import Law
+from analysis.noise import Components
+from analysis.sampling import Options, Sample
 from scaling.errors import InputError, bad
+
+NO_OPTIONS = Options()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,17 +33,24 @@ class Points:
   held_out: Points | None = None
   weights: np.ndarray | None = None
   notes: tuple[str, ...] = ()
+  cells: np.ndarray | None = None  # replicates, runs alike but for their seed, share a value
+  components: Components | None = None  # of the noise, when runs have evaluation resamples
+  left_out: dict[str, int] = dataclasses.field(default_factory=dict)  # reason: rows
 
 
 def of_table(law: Law, path: str, columns: str = '', where: str = '', group: str = '',
-             hold_out: str = '', weight: str = '', *, form: str = '') -> Points:
+             hold_out: str = '', weight: str = '', *, form: str = '',
+             options: Options = NO_OPTIONS) -> Points:
   """The points of --data, --columns, --where, --group, --hold_out, --weight and --format (form).
+
+  `options`: --best_over, --seed, --resample.
 
   Raises InputError for what does not fit.
   """
   expressions = tables.columns(columns)
   table = tables.read(path, form)
   notes = list(table.attrs.get('notes', ()))
+  rows = len(table)
   table = tables.select(table, where, expressions)
   needed = (*law.inputs, law.output)
   unknown = sorted(set(expressions) - set(needed))
@@ -56,7 +67,8 @@ def of_table(law: Law, path: str, columns: str = '', where: str = '', group: str
   data = {'source': path, 'sha256': tables.sha256(path), 'where': where or None}
   used = [*chosen.values(), *(Expression(t) for t in (where, weight, hold_out) if t.strip())]
   notes += tables.notes(table, used)
-  return _points(law, table, held, chosen, group, weight, hold_out, data, notes=tuple(notes))
+  return _points(law, table, held, chosen, group, weight, hold_out, data, notes, rows,
+                 options)
 
 
 def _held_out(table: pd.DataFrame, condition: str, names: Mapping[str, Expression]) -> np.ndarray:
@@ -72,29 +84,42 @@ def _held_out(table: pd.DataFrame, condition: str, names: Mapping[str, Expressio
 
 
 def _points(law: Law, table: pd.DataFrame, held: np.ndarray, expressions: Mapping[str, Expression],
-            group: str, weight: str, hold_out: str, data: dict[str, Any], **more: Any) -> Points:
-  """The rows of a table, those held out apart."""
+            group: str, weight: str, hold_out: str, data: dict[str, Any], notes: list[str],
+            rows: int, options: Options, of_workdir: bool = False, alike: bool = True) -> Points:
+  """The rows of a table that count as runs, those held out apart.
+
+  rows: how many there were before --where. alike: whether rows may be replicates of each other.
+  """
   values = tables.values(table, expressions)
-  groups = _groups(table, group)
   columns = {name: re.sub(r'^`([^`]*)`$', r'\1', e.text.strip())
              for name, e in expressions.items()}
   weights = None
   if weight.strip():
     weights = tables.values(table, {'--weight': Expression(weight)})['--weight']
-    data = data | {'weight': weight}
-  if hold_out.strip():
-    data = data | {'hold_out': hold_out}
+  sample = sampling.runs(
+      Sample(table, {name: values[name] for name in law.inputs}, values[law.output], held, weights,
+             notes=tuple(notes), left_out={'not chosen by --where': rows - len(table)}
+             if rows > len(table) else {}), options, group, of_workdir)
+  if not alike:
+    sample = dataclasses.replace(sample, cells=None)
+  data = data | {name: value for name, value in (
+      ('weight', weight), ('hold_out', hold_out), ('best_over', options.best_over),
+      ('seed', options.seed), ('resample', options.resample)) if value.strip()}
+  groups = _groups(sample.table, group)
 
-  def part(rows: np.ndarray, **also: Any) -> Points:
-    return Points(inputs={name: values[name][rows] for name in law.inputs},
-                  loss=values[law.output][rows], groups=groups[rows], columns=columns, data=data,
-                  weights=None if weights is None else weights[rows], **also)
+  def part(held: bool, **also: Any) -> Points:
+    found = sample.take(np.flatnonzero(sample.held == held))
+    return Points(inputs=found.inputs, loss=found.loss, groups=groups[sample.held == held],
+                  columns=columns, data=data, weights=found.weights, cells=found.cells, **also)
 
-  return part(~held, held_out=part(held) if held.any() else None, **more)
+  return part(False, held_out=part(True) if sample.held.any() else None, notes=sample.notes,
+              noise=sampling.floor(sample, options.log), components=sample.components,
+              left_out=sample.left_out)
 
 
 def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows: str = 'final',
-            where: str = '', group: str = '', hold_out: str = '', weight: str = '') -> Points:
+            where: str = '', group: str = '', hold_out: str = '', weight: str = '', *,
+            options: Options = NO_OPTIONS) -> Points:
   """The points of --logs: final rows of done runs, or all rows; held-out runs apart.
 
   Raises InputError when several domains have losses and none is chosen, or nothing is done yet.
@@ -103,7 +128,7 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
     raise bad('--rows', rows, 'it is final or all')
   table = logs.load(workdir, study)
   skipped = table.attrs['skipped']
-  domain = chosen_domain(table, domain, workdir)
+  domain = _domain(table, domain, workdir)
   wanted = dict(law.columns)
   columns = {name: wanted.get(name, f'r/{domain}' if name == 'r' else name)
              for name in law.inputs} | {law.output: f'{law.output}/{domain}'}
@@ -118,6 +143,7 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
     table = table[table['final'].astype(bool)]
   if not len(table):
     raise InputError(f'{workdir}: no finished run of {study or "any study"} to fit')
+  count = len(table)
   table = tables.select(table, where)
   held = table['held_out'].astype(bool).to_numpy()
   if not np.any(~held):
@@ -131,11 +157,11 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
   held = held | _held_out(table, hold_out, expressions)
   if held.all():
     raise InputError(f'{workdir}: every row is held out; there is nothing to fit')
-  return _points(law, table, held, expressions, group or 'lineage', weight, hold_out, data,
-                 noise=_noise(table[~held], columns, law.output, rows), notes=tuple(notes))
+  return _points(law, table, held, expressions, group or 'lineage', weight, hold_out, data, notes,
+                 count, options, of_workdir=True, alike=rows == 'final')
 
 
-def chosen_domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:
+def _domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:
   known = logs.domains(table)
   if domain is not None:
     if domain not in known:
@@ -149,28 +175,7 @@ def chosen_domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:
   return known[0]
 
 
-def _noise(table: pd.DataFrame, columns: dict[str, str], output: str, rows: str) -> float:
-  """The standard deviation of ln loss between runs that differ in nothing but their seed.
-
-  0 when there are fewer than three such pairs: then only the residuals can tell.
-  """
-  if rows != 'final':
-    return 0.0
-  cell = [c for c in dict.fromkeys(columns.values()) if c != columns[output] and c in table]
-  cell += [str(c) for c in table if str(c).startswith('point/') and 'seed' not in str(c)]
-  losses = table[columns[output]].astype(float)
-  loss = pd.Series(np.log(losses.where(losses > 0)), index=table.index)
-  spread = loss.groupby([table[c].astype(str) for c in [*cell, 'peak_lr']])
-  freedom = int((spread.count() - 1).clip(lower=0).sum())
-  if freedom < 3:
-    return 0.0
-  squares = float((spread.var().fillna(0) * (spread.count() - 1)).sum())
-  return float(np.sqrt(squares / freedom))
-
-
 def _groups(table: pd.DataFrame, group: str) -> np.ndarray:
   if not group:
     return np.arange(len(table))
-  if group not in table:
-    raise InputError(missing(f'--group: no column {group!r}', group, table))
-  return table[group].astype(str).to_numpy()
+  return sampling.column(table, '--group', group)

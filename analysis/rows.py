@@ -21,6 +21,7 @@ class Rows:
   groups: np.ndarray
   weights: np.ndarray
   dropped: dict[str, int]
+  kept: np.ndarray  # bool [rows given]
 
 
 def usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, weights: Any, log: bool,
@@ -67,7 +68,7 @@ def usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, weights:
   if log:
     drop(y <= 0, f'{law.output} not positive')
   drop(weight == 0, 'weight zero')
-  return Rows({k: v[keep] for k, v in x.items()}, y[keep], group[keep], weight[keep], dropped)
+  return Rows({k: v[keep] for k, v in x.items()}, y[keep], group[keep], weight[keep], dropped, keep)
 
 
 def said(dropped: Mapping[str, int]) -> str:

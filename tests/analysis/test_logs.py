@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis import laws, logs, points
+from analysis import laws, logs, points, sampling
 from scaling.errors import InputError
 from tests.analysis import workdirs
 
@@ -102,13 +102,21 @@ def test_no_curve_line_gives_a_traceback(tmp_path, line):
     read(str(tmp_path))
 
 
-def test_seed_replicates_give_a_noise_floor(tmp_path):
+def test_seed_replicates_give_a_noise_floor():
   """Three pairs or more that differ in their seed alone; their spread is the floor."""
-  table = pd.DataFrame({'N': [1.0, 1, 2, 2, 3, 3], 'D': 1.0, 'peak_lr': 0.1, 'point/seed': range(6),
-                        'loss/a': np.exp([0, 0.02, 0, 0.02, 0, 0.02])})
-  columns = {'N': 'N', 'D': 'D', 'loss': 'loss/a'}
-  assert points._noise(table, columns, 'loss', 'final') == pytest.approx(0.02 / np.sqrt(2))
-  assert points._noise(table[:4], columns, 'loss', 'final') == 0.0
+  table = pd.DataFrame({'peak_lr': 0.1, 'seed': [0, 1] * 3, 'point/seed': [0, 1] * 3})
+  inputs = {'N': np.repeat([1.0, 2.0, 3.0], 2), 'D': np.ones(6)}
+  loss = np.exp(np.tile([0, 0.02], 3))
+
+  def floor(rows, **columns):
+    sample = sampling.Sample(table.assign(**columns), inputs, loss, np.zeros(6, bool))
+    sample = sampling.runs(sample.take(np.arange(rows)), sampling.Options(), '', of_workdir=True)
+    return sampling.floor(sample, True)
+
+  assert floor(6) == pytest.approx(0.02 / np.sqrt(2))
+  assert floor(4) == 0.0
+  assert floor(6, seed=1) == 0.0  # what differs is something else than the seed
+  assert floor(6, peak_lr=[1, 2] * 3) == floor(6, **{'point/depth': [1, 2] * 3}) == 0.0
 
 
 @pytest.mark.parametrize('arguments, said', [
