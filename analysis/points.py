@@ -128,7 +128,7 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
     raise bad('--rows', rows, 'it is final or all')
   table = logs.load(workdir, study)
   skipped = table.attrs['skipped']
-  domain = _domain(table, domain, workdir)
+  domain = chosen_domain(table, domain, workdir)
   wanted = dict(law.columns)
   columns = {name: wanted.get(name, f'r/{domain}' if name == 'r' else name)
              for name in law.inputs} | {law.output: f'{law.output}/{domain}'}
@@ -161,7 +161,7 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
                  count, options, of_workdir=True, alike=rows == 'final')
 
 
-def _domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:
+def chosen_domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:
   known = logs.domains(table)
   if domain is not None:
     if domain not in known:
