@@ -6,13 +6,16 @@ from analysis.laws import (
     average_parameters,
     broken,
     chinchilla,
+    coupled,
     critical_batch,
     hestness,
     kaplan,
     ladder,
     learning_curves,
+    overtraining,
     repetition,
     routing,
+    shifted,
     trajectory,
     vocabulary,
 )
@@ -22,7 +25,7 @@ from scaling.errors import bad
 
 # By topic; a file of several laws has them in LAWS.
 _ALL: tuple[Law, ...] = (
-    chinchilla.LAW,
+    chinchilla.LAW, coupled.LAW, shifted.LAW, *overtraining.LAWS,
     average_parameters.LAW,
     *vocabulary.LAWS,
     *repetition.LAWS,

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from analysis.laws.law import Law, Parameter, Values, power, power_of
+from analysis.laws.law import Law, Parameter, Values, power, powers_of
 from scaling.errors import bad
 
 
@@ -99,10 +99,14 @@ def _without(law: Law, gone: Mapping[str, Any], powers: Mapping[str, Any], **rec
 
 
 def _renamed(of: str | float, powers: Mapping[str, Any]) -> str | float:
-  if not isinstance(of, str) or power_of(of) not in powers:
+  """A power with parameters put in for others, or numbers: 'alpha*k' with k = 2 is 'alpha*2.0'."""
+  if not isinstance(of, str):
     return of
-  to = powers[power_of(of)]
-  return of.replace(power_of(of), to) if isinstance(to, str) else power(of, powers)
+  sign = '-' if of.startswith('-') else ''
+  over = '1/' if '1/' in of else ''
+  factors = of.removeprefix('-').removeprefix('1/').split('*')
+  new = sign + over + '*'.join(str(powers.get(f, f)) for f in factors)
+  return new if powers_of(new) else float(power(new, {}))
 
 
 def _check(law: Law, name: str, verb: str) -> None:

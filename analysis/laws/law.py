@@ -32,7 +32,7 @@ class Parameter:
   """One parameter: its scale, its units, and where to look for it.
 
   units: (input or 'loss', power) pairs; a power is a number, or a linear parameter by its name:
-    'alpha', '-alpha', '1/alpha' (N_c of (N_c / N)^alpha carries N and loss^(1/alpha)).
+    'alpha', '-alpha', '1/alpha' (N_c of (N_c / N)^alpha carries N and loss^(1/alpha)), 'alpha*k'.
   start, bounds: natural values for a parameter without units, values at the data's centre (see
     above) for one with them.
   weak: the law's own data identify it badly; recovery is then judged by predictions.
@@ -46,16 +46,18 @@ class Parameter:
   weak: bool = False
 
 
-def power_of(power: str) -> str:
-  """The parameter that a power names."""
-  return power.removeprefix('-').removeprefix('1/')
+def powers_of(power: str) -> tuple[str, ...]:
+  """The parameters that a power names."""
+  return tuple(f for f in power.removeprefix('-').removeprefix('1/').split('*') if f.isidentifier())
 
 
 def power(of: str | float, values: Values) -> Any:
   """A power of a unit, given the linear parameters."""
   if not isinstance(of, str):
     return of
-  value = values[power_of(of)]
+  value: Any = 1.0
+  for factor in of.removeprefix('-').removeprefix('1/').split('*'):
+    value = value * (values[factor] if factor.isidentifier() else float(factor))
   value = 1 / value if '1/' in of else value
   return -value if of.startswith('-') else value
 

@@ -47,6 +47,18 @@ CASES: dict[str, Case] = {}
 CASES['chinchilla'] = Case(
     {'E': 1.82, 'A': 480.0, 'B': 2085.0, 'alpha': 0.348, 'beta': 0.366},
     grid(N=np.geomspace(5e7, 1e10, 7), D=np.geomspace(1e9, 3e11, 6)), loss_scaled=True)
+CASES['coupled'] = Case(
+    {'E': 1.7, 'A': 60.0, 'R': 20.0, 'alpha': 0.55, 'beta': 0.68, 'k': 0.6},
+    grid(N=np.geomspace(5e7, 1e10, 7), D=np.geomspace(1e9, 3e11, 6)), loss_scaled=True)
+CASES['shifted'] = Case(
+    {'E': 1.82, 'A': 480.0, 'B': 2085.0, 'alpha': 0.348, 'beta': 0.366, 's_N': 4e6, 's_D': 3e8},
+    grid(N=np.geomspace(5e5, 1e9, 8), D=np.geomspace(5e7, 1e11, 8)), loss_scaled=True)
+CASES['overtraining'] = Case(
+    {'E': 1.8, 'a': 480.0, 'c': 1200.0, 'b': -0.35},
+    grid(N=np.geomspace(1.1e7, 6.9e9, 6), M=np.array([5.0, 10, 20, 40, 80, 160, 320, 640])),
+    loss_scaled=True)
+CASES['error_from_loss'] = Case(
+    {'eps': 0.86, 'k': 2.2, 'gamma': 0.75}, {'L': np.linspace(2.0, 4.5, 12)})
 
 # --- kaplan ---
 _SIZES = np.geomspace(1e6, 1e9, 6)

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import fit, laws, objectives
 from analysis.laws import chinchilla
-from analysis.laws.law import power_of
+from analysis.laws.law import powers_of
 from scaling.errors import InputError
 from tests.analysis.law_cases import CASES
 
@@ -96,8 +96,8 @@ def test_says_where_it_comes_from(name):
   law = CASES[name].of(name)
   assert set(law.linear) <= {p.name for p in law.parameters if p.scale == 'log'}
   assert law.source and law.formula and len(set(law.names)) == len(law.names)
-  powers = {power_of(p) for parameter in law.parameters for _, p in parameter.units
-            if isinstance(p, str)}
+  powers = {name for parameter in law.parameters for _, p in parameter.units
+            if isinstance(p, str) for name in powers_of(p)}
   linear = {p.name for p in law.parameters if p.scale == 'linear' and not p.units}
   assert powers <= linear
 
