@@ -2,7 +2,7 @@
 
 At each of several losses the updates S that each batch B needed are read off the curves, and
 (S / S_min - 1) (E / E_min - 1) = 1 with E = B S, which is S = S_min + E_min / B, gives S_min, E_min
-and B_crit = E_min / S_min. A line through ln B_crit against ln L is B_crit = B_star / L^(1/alpha_B).
+and B_crit = E_min / S_min; a line through ln B_crit against ln L is B_star / L^(1 / alpha_B).
 
 Kaplan et al. 2020 (arXiv 2001.08361), section 5.1; Su et al. 2024 (arXiv 2403.06563). S updates,
 B and E tokens, L nats per token. One size of model or several: B_crit depends on the loss alone.
@@ -130,7 +130,8 @@ def corner(contour: Contour, weights: np.ndarray) -> Corner | None:
   if not np.all(np.isfinite(u)) or np.linalg.cond(normal) > 1e8:
     return None
   variance = np.array([-1, 1]) @ np.linalg.inv(normal) @ np.array([-1, 1])
-  return Corner(contour.size, contour.loss, *map(float, np.exp(u)), float(variance))
+  return Corner(contour.size, contour.loss, float(np.exp(u[0])), float(np.exp(u[1])),
+                float(variance))
 
 
 def critical(corners: list[Corner]) -> tuple[float, float]:

@@ -131,9 +131,9 @@ def estimate(runs: Runs, ends: np.ndarray, found: list[Contour],
   steps, loss = np.array(last).T
   rows = _rows(runs, w) if batch else None
   params, first, left = dict[str, float](), dict[str, float](), np.zeros(len(ends))
-  count = 0
-  for count in range(1, ROUNDS + 1):
-    before = dict(params)
+  rounds = 0
+  while rounds < ROUNDS:
+    rounds, before = rounds + 1, dict(params)
     slope, level = contours.line(np.log(size[0]), np.log(np.maximum(loss - left, 0.2 * loss)),
                                  w[ends])
     params = {'N_c': float(np.exp(-level / slope)), 'alpha_N': -slope} if slope < 0 else {}
@@ -148,11 +148,12 @@ def estimate(runs: Runs, ends: np.ndarray, found: list[Contour],
     if before and all(abs(params[k] / before.get(k, np.inf) - 1) < 1e-10 for k in params):
       break
   used = int(np.sum(_left(params, rows) > LEAST)) if 'N_c' in params and rows else 0
-  return Estimate({k: params[k] for k in NAMES if k in params}, first, corners, ends, used, count)
+  return Estimate({k: params[k] for k in NAMES if k in params}, first, corners, ends, used,
+                  rounds)
 
 
 def _end(run: dict[str, Any]) -> float:
-  """The loss at a run's end: a line in ln S, ln L through its last tenth, so that noise averages."""
+  """The loss at a run's end, from a line in ln S, ln L through its last tenth: noise averages."""
   late = run['S'] >= 0.9 * run['S'][-1]
   if late.sum() < 4:
     return float(run['loss'][-1])
