@@ -186,6 +186,10 @@ def text(found: fit.Fit) -> str:
   shown = found.metrics
   lines += ['', f'{found.objective.name} = {found.value:.9g}   ' + '   '.join(
       f'{name} {shown[name]:.5g}' for name in shown if shown[name] is not None)]
+  test = found.extra.get('lack_of_fit')
+  if test:
+    lines.append(f'lack of fit: F({test["df"][0]}, {test["df"][1]}) = {test["F"]:.3g}, '
+                 f'p = {test["p"]:.2g}')
   held = found.extra.get('held_out') or []
   if held:
     lines += ['', f'held out{"":12}actual  predicted   error   {percent} prediction interval']

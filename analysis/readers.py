@@ -45,8 +45,8 @@ def read(path: str, form: str = '') -> pd.DataFrame:
   if form == 'parquet' or (not form and content[:4] == b'PAR1'):
     return _checked(path, _parquet(path, content))
   text = contents.text(path, content)
-  first = text.lstrip()[:1]
-  if form in ('json', 'jsonl') or (not form and (first in ('[', '{') or '.json' in path.lower())):
+  seems = text.lstrip()[:1] in ('[', '{') or '.json' in os.path.basename(path).lower()
+  if form in ('json', 'jsonl') or (not form and seems):
     return _checked(path, _json(path, text, form))
   table = _checked(path, _separated(path, text, form))
   if form == 'wandb' and not exports.recognised(table):

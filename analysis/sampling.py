@@ -58,7 +58,7 @@ def runs(sample: Sample, options: Options, group: str, of_workdir: bool = False)
   if options.resample:
     named = [column(sample.table, f'--{flag}', name)
              for flag, name in (('group', group), ('seed', seed)) if name]
-    sample = _averaged(sample, options, [*named, *swept.values()], seed)
+    sample = _averaged(sample, options, named, list(swept.values()), seed)
     swept = cells.swept_columns(sample.table, options.best_over, sample.inputs) if swept else {}
   kept = [v for name, v in sample.inputs.items() if name not in swept]
   kept += cells.settings_of(sample.table, swept) if of_workdir else []
@@ -97,14 +97,15 @@ def column(table: pd.DataFrame, flag: str, name: str) -> np.ndarray:
   return table[name].astype(str).to_numpy(object)
 
 
-def _averaged(sample: Sample, options: Options, named: list[np.ndarray], seed: str) -> Sample:
+def _averaged(sample: Sample, options: Options, named: list[np.ndarray], swept: list[np.ndarray],
+              seed: str) -> Sample:
   """One row a run: the mean over its resamples; and the components of variance."""
   resample = column(sample.table, '--resample', options.resample)
-  run = cells.codes([*named, *sample.inputs.values()])
+  run = cells.codes([*named, *swept, *sample.inputs.values()])
   usable = np.isfinite(sample.loss) & ((sample.loss > 0) | (not options.log))
   y = np.log(np.where(usable, sample.loss, 1.0)) if options.log else sample.loss
   fitted = usable & ~sample.held
-  cell = cells.codes(list(sample.inputs.values())) if seed else run
+  cell = cells.codes([*swept, *sample.inputs.values()]) if seed else run
   found = noise.components(y[fitted], run[fitted], resample[fitted], cell[fitted])
   if not usable.all():
     sample = dataclasses.replace(sample, left_out={

@@ -150,6 +150,12 @@ def test_resamples_and_seeds_of_a_table(tmp_path):
   assert parts.layout == 'crossed' and (parts.runs, parts.resamples) == (24, 4)
   assert 0.002 < found.noise < 0.007 and found.noise == parts.noise
   assert any('shared by all runs' in note for note in found.notes)
+  swept = (tmp_path / 'runs.csv').read_text().splitlines()  # a setting is no noise of runs
+  rates = [f'{swept[0]},lr'] + [f'{line},{lr}' for line in swept[1:] for lr in (1, 2)]
+  (tmp_path / 'rates.csv').write_text('\n'.join(rates))
+  best = points.of_table(CHINCHILLA, str(tmp_path / 'rates.csv'), 'loss=val_loss * lr',
+                         options=dataclasses.replace(options, best_over='lr'))
+  assert best.noise == pytest.approx(found.noise, rel=0.01) and len(best.loss) == 24
   seeds = points.of_table(CHINCHILLA, path, 'loss=val_loss', "window == 'w0'",
                           options=Options(seed='seed'))
   assert 0.002 < seeds.noise < 0.007 and seeds.left_out == {'not chosen by --where': 72}
