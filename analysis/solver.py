@@ -199,24 +199,30 @@ def _model(residuals, newton, u, data, lane, weights, delta):
 
 
 def _step(u, gradient, hessian, damping, lower, upper, free):
-  """The damped step inside the bounds, and the decrease of f that it promises."""
+  """Damped steps [S, P] inside the bounds, and the decreases of f that they promise."""
   held = ((u <= lower) & (gradient > 0)) | ((u >= upper) & (gradient < 0)) | ~free
-  size = jnp.abs(jnp.diagonal(hessian))
-  scale = jnp.where(held, 0.0, 1 / jnp.sqrt(jnp.maximum(size, 1e-12 * jnp.max(size) + 1e-300)))
-  scaled = hessian * scale[:, None] * scale[None, :] + jnp.diag(jnp.where(held, 1.0, 0.0))
-  value, vector = jnp.linalg.eigh(scaled)
-  value = jnp.maximum(jnp.abs(value), 1e-14) + damping
-  move = -scale * (vector @ ((vector.T @ (scale * gradient)) / value))
-  move = move * jnp.minimum(1.0, 3.0 / jnp.maximum(jnp.max(jnp.abs(move)), 1e-300))
+  size = jnp.abs(jnp.diagonal(hessian, axis1=1, axis2=2))
+  largest = jnp.max(size, -1, keepdims=True)
+  scale = jnp.where(held, 0.0, 1 / jnp.sqrt(jnp.maximum(size, 1e-12 * largest + 1e-300)))
+  scaled = hessian * scale[:, :, None] * scale[:, None, :]
+  scaled = scaled + jnp.where(held, 1.0, 0.0)[:, None, :] * jnp.eye(u.shape[1])
+  # One matrix a call: a batch is spread over XLA's threads and waits there for them, and two
+  # programs at once that do so wait for ever (jax 0.10, nine parameters, 64 lanes, two cores).
+  value, vector = jax.lax.map(jnp.linalg.eigh, scaled)
+  value = jnp.maximum(jnp.abs(value), 1e-14) + damping[:, None]
+  along = jnp.einsum('spk,sp->sk', vector, scale * gradient) / value
+  move = -scale * jnp.einsum('spk,sk->sp', vector, along)
+  longest = jnp.max(jnp.abs(move), -1, keepdims=True)
+  move = move * jnp.minimum(1.0, 3.0 / jnp.maximum(longest, 1e-300))
   move = jnp.clip(u + move, lower, upper) - u
-  return u + move, -(gradient @ move + move @ hessian @ move / 2)
+  curved = jnp.einsum('sp,spq,sq->s', move, hessian, move)
+  return u + move, -(jnp.sum(gradient * move, -1) + curved / 2)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _solve(residuals, newton, u, damping, data, lanes, weights, delta, lower, upper, free, active,
            steps, tolerance):
   model = jax.vmap(lambda v, lane, w: _model(residuals, newton, v, data, lane, w, delta))
-  step = jax.vmap(_step, (0, 0, 0, 0, None, None, 0))
   u = jnp.clip(u, lower, upper)
 
   def usable(f, g, h):
@@ -224,7 +230,7 @@ def _solve(residuals, newton, u, damping, data, lanes, weights, delta, lower, up
 
   def body(state):
     i, u, f, g, h, damping, active, converged = state
-    trial, promised = step(u, g, h, damping, lower, upper, free)
+    trial, promised = _step(u, g, h, damping, lower, upper, free)
     promised = jnp.where(active, promised, 0.0)
     small = jnp.isfinite(f) & (promised <= tolerance * f + 1e-33)
     f1, g1, h1 = model(trial, lanes, weights)
