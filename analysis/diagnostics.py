@@ -62,6 +62,15 @@ def identified(law: Law, u: np.ndarray, data: dict, log: bool) -> list[str]:
   return [f'parameters {", ".join(names)} are hardly identified apart (condition {condition:.1e})']
 
 
+def unbounded(law: Law, samples: np.ndarray, level: float) -> list[str]:
+  """Positive parameters that the refits [S, P] leave open by more than FAR at the data's centre."""
+  low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+  return [f'parameter {p.name} is not identified: its {100 * level:g} % interval spans a factor of '
+          f'{np.exp(high[i] - low[i]):.2g}' + (' at the centre of the data' if p.units else '')
+          for i, p in enumerate(law.parameters)
+          if p.scale == 'log' and high[i] - low[i] > np.log(FAR)]
+
+
 def coverage_of(inputs: Mapping[str, np.ndarray]) -> list[str]:
   """Too few values of an input, or all of them along one line."""
   found = []

@@ -309,8 +309,9 @@ def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
     done = dataclasses.replace(bare, samples=samples, interval_method=BOOTSTRAP)
     params = done.refits()
     quantiles = {n: np.quantile(params[n], done._tails) for n in names}
-    return dataclasses.replace(done, intervals={n: [float(a), float(b)]
-                                                for n, (a, b) in quantiles.items()})
+    open_ = diagnostics.unbounded(done.law, done._spread_samples, done.level)
+    return dataclasses.replace(done, warnings=bare.warnings + open_, intervals={
+        n: [float(a), float(b)] for n, (a, b) in quantiles.items()})
   done = dataclasses.replace(bare, interval_method=PROFILE)
   ends = done.profile.parameters()
   warnings = [f'intervals from the profile likelihood: {groups} groups are fewer than three times '

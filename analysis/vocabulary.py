@@ -116,6 +116,13 @@ def _approach_1(rows: Rows, ones: list[dict], level: float, warnings: list[str])
         f'approach 1: the optimiser of the paper stops {100 * higher:.2g} % above the optimum, at '
         f'K_Nv {published["K_Nv"]:.6g}, exponent {published["exponent"]:.5g} (paper_optimiser); '
         'K_Nv and the exponent are hardly identified apart')
+  for name, values in (('N_nv', rows.N_nv), ('V', rows.V)):
+    if len(np.unique(values)) < 3:
+      warnings.append(f'approach 1: only {len(np.unique(values))} values of {name}; its power laws '
+                      'need three or more')
+  if best['at_edge'] > 0.5:
+    warnings.append(f'approach 1: minimum not bracketed, {100 * best["at_edge"]:.0f} % of the '
+                    'frontier has the smallest or the largest V')
   return best | {'intervals': intervals, 'paper_optimiser': published}
 
 
@@ -182,8 +189,7 @@ def _interval(values: list[float], centre: float, level: float) -> list[float]:
 
 
 def _rows(columns: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-  return [{name: float(v[i]) for name, v in columns.items()}
-          for i in range(len(columns['N_nv']))]
+  return [{k: float(v[i]) for k, v in columns.items()} for i in range(len(columns['N_nv']))]
 
 
 def _numbers(flag: str, texts: list[str]) -> np.ndarray:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import interpolate, optimize
+from scipy import interpolate, optimize, spatial
 
 from analysis import metrics
 from analysis.laws import vocabulary as law
@@ -77,8 +77,11 @@ def interpolated(rows: Rows) -> Rows:
     some = rows.take(np.flatnonzero(rows.V == V))
     if len(np.unique(some.N_nv)) < 3 or len(np.unique(some.H)) < 3:
       continue
-    loss = interpolate.griddata(np.stack([some.N_nv, some.H], -1), some.loss,
-                                np.stack([sizes, chars], -1), method='cubic')
+    try:
+      loss = interpolate.griddata(np.stack([some.N_nv, some.H], -1), some.loss,
+                                  np.stack([sizes, chars], -1), method='cubic')
+    except spatial.QhullError:  # all on one line: nothing to interpolate
+      continue
     vocabulary = np.full(GRID, V)
     added.append([sizes, vocabulary, chars, rows.flops(sizes, chars, vocabulary), loss])
   vocabularies = _spaced(rows.V, VOCABULARIES)
@@ -114,11 +117,15 @@ def frontier(rows: Rows, ties: bool = False) -> Rows:
 
 
 def approach_1(rows: Rows) -> dict[str, Any]:
-  """K_Nnv, K_Nv, exponent and K_H at the optimum of the Huber objective, with how well they fit."""
+  """K_Nnv, K_Nv, exponent and K_H at the optimum of the Huber objective, with how well they fit.
+
+  at_edge: the share of the frontier at the smallest or the largest V of the rows.
+  """
   best = frontier(interpolated(rows))
   if len(best) < 4:
     raise InputError(f'approach 1: only {len(best)} rows lie on the frontier of loss against FLOPs')
-  return _lines(best, huber_line)
+  edge = np.isin(best.V, [rows.V.min(), rows.V.max()])
+  return _lines(best, huber_line) | {'at_edge': float(edge.mean())}
 
 
 def approach_1_published(rows: Rows) -> dict[str, Any]:
@@ -214,15 +221,23 @@ def anchor(rows: Rows, C: float | None = None) -> dict[str, float]:
   size = float(rows.N_nv.min())
   runs = [rows.take(np.flatnonzero((rows.N_nv == size) & (rows.V == V)))
           for V in np.unique(rows.V[rows.N_nv == size])]
-  runs = [r.take(np.argsort(r.C)) for r in runs if len(np.unique(r.C)) >= 3]
-  if not runs:
+  curves = [_curve(r) for r in runs]
+  known = [i for i, (cost, _) in enumerate(curves) if len(cost) >= 3]
+  if not known:
     raise InputError(f'approach 2: no run of N_nv = {size:g} has three evaluations')
-  C = min(float(r.C.max()) for r in runs) if C is None else C
-  losses = [float(interpolate.interp1d(r.C, r.loss, 'quadratic', fill_value='extrapolate',
-                                       bounds_error=False)(C)) for r in runs]
+  runs, curves = [runs[i] for i in known], [curves[i] for i in known]
+  C = min(float(cost[-1]) for cost, _ in curves) if C is None else C
+  losses = [float(interpolate.interp1d(*curve, 'quadratic', fill_value='extrapolate',
+                                       bounds_error=False)(C)) for curve in curves]
   best = int(np.argmin(losses))
   V = float(runs[best].V[0])
   return {'N_nv': size, 'V': V, 'N_v': V * float(rows.width(size)), 'C': C, 'loss': losses[best]}
+
+
+def _curve(run: Rows) -> tuple[np.ndarray, np.ndarray]:
+  """C in order and the loss there, the mean of rows that cost the same (seeds)."""
+  cost, which = np.unique(run.C, return_inverse=True)
+  return cost, np.bincount(which, run.loss) / np.bincount(which)
 
 
 def _spaced(values: np.ndarray, count: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Vocabulary: the formulas and predictions of Tao et al. 2024 (arXiv 2407.13623), and a study."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -160,6 +161,20 @@ def test_rows_that_cannot_be_used_are_counted(table):
   rows, dropped = optima.rows_of('runs.csv', data, {})
   assert len(rows) == 477
   assert dropped == {'loss_unigram missing': 2, 'H missing or not positive': 1}
+
+
+def test_seeds_and_sizes_on_one_line_do_not_stop_it():
+  """Rows of two seeds; H in proportion to N_nv, so that nothing can be interpolated between."""
+  n, V, seed = (v.ravel() for v in np.meshgrid([1e8, 2e8, 4e8], [4e3, 8e3, 16e3], [0, 1]))
+  H = 50 * n
+  loss = -4 - 0.1 * np.log(n / 1e8) + 0.05 * np.log(V / 8e3)**2 + 0.001 * seed
+  rows = sizes.Rows(n, V, H, 6 * n * H * law.tokens_per_char(V), loss)
+  assert sizes.approach_1(rows)['n_frontier'] >= 4
+  with pytest.raises(InputError, match='three evaluations'):
+    sizes.anchor(rows)
+  again = rows.of(*(np.concatenate([getattr(rows, k)] * 3) for k in sizes.FIELDS))
+  again = dataclasses.replace(again, C=again.C * np.repeat([0.5, 0.75, 1], len(rows)))
+  assert sizes.anchor(again)['V'] == 8e3
 
 
 def test_own_widths_and_compression_are_used():
