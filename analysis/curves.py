@@ -114,12 +114,23 @@ class CurveFit:
   warnings: tuple[str, ...] = ()
 
   def predict(self, rate: np.ndarray, step: Any = None) -> np.ndarray:
-    """The loss after `step` updates (default: every one from the first) at rates eta [T + 1]."""
+    """The loss after `step` updates (default: every one from the first) at rates eta [T + 1].
+
+    Raises InputError where the law is not finite (every rate so far zero, absurd parameters).
+    """
     step = np.arange(1, len(rate)) if step is None else np.atleast_1d(np.asarray(step))
-    return multi_power.loss(self.params, rate, step)
+    with np.errstate(all='ignore'):
+      found = multi_power.loss(self.params, rate, step)
+    if not np.all(np.isfinite(found)):
+      raise InputError(f'multi_power is not finite after {step[~np.isfinite(found)][0]} updates of '
+                       'this schedule with these parameters')
+    return found
 
   def score(self, curve: Curve) -> dict[str, float]:
-    """How the law agrees with a curve: r2, mae, rmse, and mean and worst relative error."""
+    """How the law agrees with a curve: r2, mae, rmse, and mean and worst relative error.
+
+    r2 is nan when all losses of the curve are equal.
+    """
     predicted = self.predict(curve.rate, curve.step)
     error = predicted - curve.loss
     return {'r2': metrics.r2(curve.loss, predicted), 'mae': float(np.mean(np.abs(error))),

@@ -178,7 +178,7 @@ def answered(found: CurveFit, fitted: list[Curve], held: list[Curve], rank: dict
     last = int(np.argmax(curve.step))
     predicted = found.predict(curve.rate, curve.step)
     return {'curve': curve.name, 'schedule': curve.schedule, 'rows': len(curve.step),
-            **found.score(curve),
+            **_known(found.score(curve)),
             'final': {'step': int(curve.step[last]), 'actual': float(curve.loss[last]),
                       'predicted': float(predicted[last]), **moved(curve.rate, curve.step[last])},
             'points': {'step': curve.step.tolist(), 'loss': curve.loss.tolist(),
@@ -196,11 +196,16 @@ def answered(found: CurveFit, fitted: list[Curve], held: list[Curve], rank: dict
   return {'law': 'multi_power', 'formula': multi_power.FORMULA, 'source': multi_power.SOURCE,
           'params': found.params, 'objective': objective, 'fitted': [of(c) for c in fitted],
           'predicted': [of(c) for c in held],
-          'predicted_mean': {k: float(np.mean([s[k] for s in scores])) for k in scores[0]}
+          'predicted_mean': _known({k: float(np.mean([s[k] for s in scores])) for k in scores[0]})
           if scores else None,
           'rank': sorted(ends, key=lambda e: e['loss']), 'warnings': list(found.warnings),
           'command': shlex.join(['python', '-m', 'analysis.curves', *sys.argv[1:]]),
           'code_version': fit_command.code_version()}
+
+
+def _known(values: dict[str, float]) -> dict[str, float | None]:
+  """JSON has no nan: it becomes null."""
+  return {k: v if np.isfinite(v) else None for k, v in values.items()}
 
 
 def text(answer: dict[str, Any]) -> str:
@@ -215,17 +220,21 @@ def text(answer: dict[str, Any]) -> str:
     if answer[kind]:
       lines += ['', f'{kind:{width}}  rows       R2      MAE   last step   actual  predicted']
     for c in answer[kind]:
-      lines.append(f'{c["curve"]:{width}} {c["rows"]:5d} {c["r2"]:8.5f} {c["mae"]:8.5f} '
+      lines.append(f'{c["curve"]:{width}} {c["rows"]:5d} {_r2(c)} {c["mae"]:8.5f} '
                    f'{c["final"]["step"]:11d} {c["final"]["actual"]:8.4f} '
                    f'{c["final"]["predicted"]:10.4f}{_range(c["final"])}')
   if answer['predicted_mean'] and len(answer['predicted']) > 1:
     m = answer['predicted_mean']
-    lines.append(f'{"mean":{width}}       {m["r2"]:8.5f} {m["mae"]:8.5f}')
+    lines.append(f'{"mean":{width}}       {_r2(m)} {m["mae"]:8.5f}')
   if answer['rank']:
     lines += ['', f'{"lowest first":{width}}     updates   final loss']
     lines += [f'{e["name"]:{width}} {e["updates"]:11d} {e["loss"]:12.4f}{_range(e)}'
               for e in answer['rank']]
   return '\n'.join(lines + [f'warning: {w}' for w in answer['warnings']])
+
+
+def _r2(scores: dict[str, Any]) -> str:
+  return '     n/a' if scores['r2'] is None else f'{scores["r2"]:8.5f}'
 
 
 def _range(entry: dict[str, Any]) -> str:

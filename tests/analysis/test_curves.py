@@ -160,11 +160,20 @@ def test_the_command(files):
 
 @pytest.mark.parametrize('arguments', [
     [], ['--fit=a.csv'], ['--fit=a.csv=linear:9:1'], ['--params=L0=1'], ['--params=none.json'],
-    ['--schedules=no.json'], ['--fix=D=1', '--params=none.json']])
+    ['--schedules=no.json'], ['--fix=D=1', '--params=none.json'],
+    ['--params=L0=1,A=1,alpha=-900,B=1,C=1,beta=1,gamma=1', '--rank=a=linear:9:9']])
 def test_mistakes_are_one_line(files, arguments):
   done = run('analysis.curves', '--columns=step=t', *arguments, cwd=files)
   assert done.returncode == 2
   assert len(done.stderr.strip().splitlines()) == 1 and 'Traceback' not in done.stderr
+
+
+def test_one_row_can_be_compared(files):
+  done = run('analysis.curves', f'--folder={files}', '--columns=step=t', '--where=t == 70',
+             '--json', '--params=L0=3,A=1,alpha=.5,B=10,C=1,beta=1,gamma=.5',
+             f'--predict=a.csv={FITTED[0]}')
+  assert done.returncode == 0, done.stderr
+  assert json.loads(done.stdout)['predicted'][0]['r2'] is None
 
 
 def test_runs_of_a_workdir_have_the_rates_of_their_specs(tmp_path):
