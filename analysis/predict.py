@@ -27,6 +27,8 @@ def start() -> None:
   for name in INPUTS:
     flags.DEFINE_float(name, None, f'Input {name} of the law.', short_name=None)
   flags.DEFINE_float('flops', None, 'A budget of FLOPs: the inputs of least loss for it.')
+  flags.DEFINE_integer('resamples', 0, 'The run is scored on so many other evaluation resamples '
+                       '(0: on those of the fit, if it had any).', lower_bound=0)
   flags.DEFINE_boolean('json', False, 'Print JSON.')
   cli.run(main, need=('fit',))
 
@@ -36,11 +38,14 @@ def main(argv: list[str]) -> None:
   found = Fit.load(FLAGS.fit)
   given = {name: float(FLAGS[name].value) for name in INPUTS  # type: ignore[arg-type]
            if FLAGS[name].value is not None}
-  answer = predict(found, given, FLAGS.flops)
+  if FLAGS.resamples and found.components is None:
+    raise InputError('--resamples: this fit was not made with --resample, so it does not know how '
+                     'much resamples differ')
+  answer = predict(found, given, FLAGS.flops, FLAGS.resamples)
   print(json.dumps(answer) if FLAGS.json else text(found, answer))
 
 
-def predict(found: Fit, given: dict[str, float], flops: float | None) -> dict:
+def predict(found: Fit, given: dict[str, float], flops: float | None, resamples: int = 0) -> dict:
   """The inputs (those given, or the optimum for `flops`), the loss, intervals and warnings.
 
   Raises InputError unless exactly the law's inputs, or a budget, are given.
@@ -63,7 +68,7 @@ def predict(found: Fit, given: dict[str, float], flops: float | None) -> dict:
   answer |= {'inputs': given, 'output': found.law.output, 'loss': float(found.predict(x)[0])}
   if found.interval_method is not None:
     for kind in ('prediction', 'confidence'):
-      low, high = found.interval(x, kind)
+      low, high = found.interval(x, kind, resamples)
       answer[kind] = [float(low[0]), float(high[0])]
   answer['warnings'] = diagnostics.far(found.inputs, x)
   if flops is not None:

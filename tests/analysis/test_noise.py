@@ -191,6 +191,33 @@ def test_the_shift_widens_what_it_should(tmp_path):
   assert np.isnan(fit.Fit.load(str(tmp_path / 'fit.json')).components.run)
 
 
+@pytest.mark.slow
+def test_coverage_of_a_fit_to_runs_that_share_windows():
+  """90 % intervals over 200 studies: of the law .31 without the shift and .88 with it, of E .89 and
+  .90, of alpha .90 either way."""
+  truth = {'E': 1.8, 'A': 480.0, 'B': 2100.0, 'alpha': 0.35, 'beta': 0.37}
+  grid = [(n, d) for n in (5e7, 1e8, 2e8, 5e8, 1e9, 2e9) for d in (1e9, 5e9, 2e10, 4e10)]
+  n, d = np.repeat(np.array(grid), 2, 0).T
+  x, at = {'N': n, 'D': d}, {'N': np.array([5e8]), 'D': np.array([2e10])}
+  run, window = (v.ravel() for v in np.indices((len(n), 6)))
+  random, hits = np.random.default_rng(0), []
+  for _ in range(200):
+    y = np.log(CHINCHILLA.predict(truth, x))[:, None] + random.normal(0, 0.004, (len(n), 1))
+    y = y + random.normal(0, 0.01, 6) + random.normal(0, 0.001, (len(n), 6))
+    parts = noise.components(y.ravel(), run, window, run // 2)
+    inside = []
+    for known in (None, parts):
+      found = fit.fit(CHINCHILLA, x, np.exp(y).mean(1), objective='mse_log', bootstrap=60,
+                      components=known, noise_floor=parts.noise)
+      low, high = found.interval(at, 'confidence')
+      inside += [low[0] <= CHINCHILLA.predict(truth, at)[0] <= high[0]]
+      inside += [found.intervals[p][0] <= truth[p] <= found.intervals[p][1] for p in ('E', 'alpha')]
+    hits.append(inside)
+  without, _, _, law, level, exponent = np.mean(hits, 0)
+  assert without < 0.5
+  assert 0.83 < law < 0.95 and 0.83 < level < 0.96 and 0.83 < exponent < 0.96
+
+
 @pytest.mark.parametrize('bend, rejected', [(0.0, False), (0.1, True)])
 def test_lack_of_fit_is_reported(tmp_path, bend, rejected):
   """A size that trained worse than its neighbours: replicates tell it from noise."""

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from analysis import contents, events, fit, laws, points, readers, tables
 from analysis.expressions import Expression
+from analysis.sampling import Options
 from scaling.errors import InputError
 
 ROWS = [{'N': 1e8, 'D': 2e9, 'loss': 3.5}, {'N': 2e8, 'D': 2e9, 'loss': 3.25}]
@@ -288,3 +289,26 @@ def test_no_damage_gives_a_traceback(tmp_path, data, kind):
 def test_no_event_gives_a_traceback(tmp_path, message):
   """Any message in records with right checksums."""
   attempt(put(tmp_path, record(message) + record(b'\x2a' + bytes([len(message)]) + message)))
+
+
+CELLS = st.sampled_from(['1', '2', '1e9', '', 'nan', '-1', '0', 'a', '410M', '7b', '1,5', 'inf'])
+NUMBERS = st.sampled_from(['1', '2', '3', '1e9', '410M'])
+NAMES = st.sampled_from(['', 'seed', 'window', 'lr', 'N', 'loss', 'x', 'N,lr'])
+CONDITIONS = st.sampled_from(['', '', 'loss < 2', 'N > 100M', "lr == 'a'", 'N/D', 'seed',
+                              'not lr > 1'])
+
+
+@ANY_FILE
+@given(rows=st.lists(st.lists(CELLS, min_size=6, max_size=6)
+                     | st.lists(NUMBERS, min_size=6, max_size=6), min_size=1, max_size=12),
+       names=st.tuples(NAMES, NAMES, NAMES, NAMES), log=st.booleans(),
+       conditions=st.tuples(CONDITIONS, CONDITIONS, CONDITIONS))
+def test_no_choice_of_columns_gives_a_traceback(tmp_path, rows, names, log, conditions):
+  path = put(tmp_path, 'N;D;loss;lr;seed;window\n' + '\n'.join(map(';'.join, rows)))
+  where, hold_out, weight = conditions
+  try:
+    found = points.of_table(laws.get('chinchilla'), path, '', where, names[3], hold_out, weight,
+                            options=Options(*names[:3], log))
+    assert len(found.loss) == len(found.groups) == len(found.inputs['N'])
+  except InputError as error:
+    assert '\n' not in str(error)
