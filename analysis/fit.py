@@ -108,8 +108,9 @@ class Fit:
       params = self.refits()
       found = self.law.best({k: v[:, None] for k, v in params.items()}, budget)
       for name in self.law.optimum_of:
-        low, high = np.nanquantile(found[name], self._tails, axis=0)
-        best |= {f'{name}_low': low, f'{name}_high': high}
+        none = np.all(np.isnan(found[name]), 0)  # no refit has an optimum: no interval
+        tails = np.nanquantile(np.where(none, 0.0, found[name]), self._tails, axis=0)
+        best |= dict(zip((f'{name}_low', f'{name}_high'), np.where(none, np.nan, tails)))
     return best
 
   def refits(self) -> dict[str, np.ndarray]:

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from scipy.interpolate import Akima1DInterpolator
 
 from analysis import drawing
-from analysis.drawing import FAINT, HELD, INK, LABELS, LOSS, Colours, number
+from analysis.drawing import FAINT, HELD, INK, Key
+from analysis.labels import OUTPUTS, label, number
 from analysis.minima import Curve
 from analysis.optimum import Optimum
 
@@ -36,11 +37,11 @@ def save(found: Optimum, flops: Sequence[float], path: str) -> None:
 
 def _budgets(axes: Axes, found: Optimum) -> None:
   """Loss against N at every budget, with the fitted parabola or interpolant and its minimum."""
-  colours = Colours([c.flops for c in found.budgets])
+  key = Key([c.flops for c in found.budgets])
   minima = {m.flops: m for m in found.minima}
   for curve in found.budgets:
     m = minima.get(curve.flops)
-    colour = FAINT if m is None else colours(curve.flops)
+    colour = FAINT if m is None else key.colour(curve.flops)
     if m is None:
       axes.plot(np.exp(curve.x), curve.loss, color=FAINT, lw=0.7, ls=':', marker='x', ms=4)
       continue
@@ -60,13 +61,13 @@ def _budgets(axes: Axes, found: Optimum) -> None:
                 color=colour, lw=1.2)
     axes.plot(m.n, m.loss, marker='D', ms=6.5, color=HELD, mec='white', mew=0.8, zorder=5)
   sizes = np.exp(np.concatenate([c.x for c in found.budgets]))
-  drawing.log_axis(axes, 'x', sizes)
+  drawing.axis(axes, 'x', sizes)
   axes.set_ylim(*_loss_limits(found))
-  axes.set_xlabel(LABELS['N'])
-  axes.set_ylabel(LOSS)
+  axes.set_xlabel(label('N'))
+  axes.set_ylabel(OUTPUTS['loss'])
   axes.set_title('Loss at equal compute')
   shown = [m.flops for m in found.minima[::-(-len(found.minima) // 6)]]
-  handles = [axes.plot([], [], color=colours(c), marker='o', ms=4, lw=1.4)[0] for c in shown]
+  handles = [axes.plot([], [], color=key.colour(c), marker='o', ms=4, lw=1.4)[0] for c in shown]
   names = [f'C = {c:.3g}' for c in shown]
   handles.append(axes.plot([], [], ls='none', marker='D', ms=6.5, color=HELD, mec='white')[0])
   names.append('minimum')
@@ -93,23 +94,23 @@ def _curves(axes: Axes, found: Optimum) -> None:
   """Training curves by size, and the lowest of them."""
   made = found.envelope
   assert made is not None
-  colours = Colours(np.exp(made.ln_n))
+  key = Key(np.exp(made.ln_n))
   c = np.exp(made.ln_c)
   for size, loss in zip(made.ln_n, made.ln_loss):
     axes.plot(c, np.exp(np.where(np.isfinite(loss), loss, np.nan)), lw=1.2,
-              color=colours(float(np.exp(size))))
+              color=key.colour(float(np.exp(size))))
   whole, lowest = made.steps()
   low = np.exp(made.ln_loss[lowest, np.arange(len(c))])
   axes.plot(c, np.where(whole, low, np.nan), color=HELD, lw=2.6, zorder=5)
-  drawing.log_axis(axes, 'x', c)
+  drawing.axis(axes, 'x', c)
   axes.xaxis.set_major_formatter(lambda v, _: f'{v:.0e}')
   finite = low[np.isfinite(low)]
   axes.set_ylim(finite.min() - 0.05 * np.ptp(finite), finite.max() + 0.05 * np.ptp(finite))
-  axes.set_xlabel(LABELS['C'])
-  axes.set_ylabel(LOSS)
+  axes.set_xlabel(label('C'))
+  axes.set_ylabel(OUTPUTS['loss'])
   axes.set_title('Training curves and their envelope')
-  handles = [axes.plot([], [], color=colours(s), lw=2)[0] for s in colours.some]
-  names = [f'N = {number(s)}' for s in colours.some]
+  handles = [axes.plot([], [], color=key.colour(s), lw=2)[0] for s in key.shown]
+  names = [f'N = {number(s)}' for s in key.shown]
   handles.append(axes.plot([], [], color=HELD, lw=2.6)[0])
   axes.legend(handles, [*names, 'lowest, whole steps'], loc='upper left',
               bbox_to_anchor=(1.01, 1))
@@ -127,13 +128,13 @@ def _line(axes: Axes, found: Optimum, flops: Sequence[float]) -> None:
     c, n = (np.array([m[k] for m in shown['minima']]) for k in ('C', 'N'))
     if found.pairs:
       ends = n * np.exp(np.outer([-1, 1], found.pairs['std']))
-      label = 'optimal pairs, one standard deviation'
+      said = 'optimal pairs, one standard deviation'
     else:
       ends = np.array([m['interval_N'] for m in shown['minima']]).T
-      label = f'minima, {100 * found.level:g} %'
+      said = f'minima, {100 * found.level:g} %'
     away = np.maximum(np.stack([n - ends[0], ends[1] - n]), 0)
     axes.errorbar(c, n, yerr=away, fmt='D', ms=5, color=HELD, mec='white', mew=0.6, ecolor=HELD,
-                  elinewidth=1.1, capsize=2, zorder=4, label=label)
+                  elinewidth=1.1, capsize=2, zorder=4, label=said)
   every, sizes = np.append(c, flops), [*n]
   if found.n_line is not None:
     at = np.geomspace(every.min() / 1.6, every.max() * 1.6, 120)
@@ -150,10 +151,10 @@ def _line(axes: Axes, found: Optimum, flops: Sequence[float]) -> None:
       a = found.predict(budget)
       axes.plot(budget, a['N'], marker='s', ms=6, color='white', mec=INK, mew=1.3, zorder=6,
                 ls='none', label='predicted' if k == 0 else None)
-  drawing.log_axis(axes, 'x', every)
+  drawing.axis(axes, 'x', every)
   axes.xaxis.set_major_formatter(lambda v, _: f'{v:.0e}')
-  drawing.log_axis(axes, 'y', sizes)
-  axes.set_xlabel(LABELS['C'])
+  drawing.axis(axes, 'y', sizes)
+  axes.set_xlabel(label('C'))
   axes.set_ylabel('compute-optimal N, parameters')
   axes.set_title('Frontier')
   axes.legend(loc='upper left')

@@ -1,238 +1,222 @@
-"""The pictures of a report, as matplotlib figures without a display."""
+"""Pictures of a fit against its data: curves, surface, agreement, residuals; and of loss curves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis import drawing
-from analysis.drawing import FAINT, HELD, INK, LABELS, LOSS, MANY, MAP, Colours, number
+from analysis.drawing import (
+  FAINT,
+  FITTED,
+  HELD,
+  INK,
+  MANY,
+  MAP,
+  Key,
+  Picture,
+  diamonds,
+  held_out,
+  scatter,
+)
 from analysis.fit import Fit
+from analysis.labels import label, number, output, plain
+from analysis.slices import legend, moved
 
 
 @drawing.styled
-def loss_curves(table: pd.DataFrame, domain: str) -> Figure:
-  """Every run's loss against its tokens, coloured by size; held-out runs dashed."""
-  figure, (axes,) = drawing.panels(1, width=7.6, height=4.0)
-  fitted = ~table['held_out'].astype(bool)
-  colours = Colours(table['N'][fitted if fitted.any() else ~fitted].astype(float))
-  ends = []
-  for _, run in table.groupby('run_id', sort=False):
-    run = run.sort_values('step')
-    losses = run[f'loss/{domain}'].astype(float)
-    if not losses.notna().any():
-      continue
-    held = bool(run['held_out'].iloc[0])
-    size = float(run['N'].iloc[-1])
-    axes.plot(run['D'].astype(float), losses, lw=1.6 if held else 1.2, marker='.', ms=4,
-              color=HELD if held else colours(size), ls='--' if held else '-')
-    ends.append((held, size))
-  drawing.log_axis(axes, 'x', table['D'].astype(float))
-  axes.set_xlabel(LABELS['D'])
-  axes.set_ylabel(f'{domain}: {LOSS}')
-  if ends:
-    handles = [axes.plot([], [], color=colours(s), lw=2)[0] for s in colours.some]
-    names = [f'N = {number(s)}' for s in colours.some]
-    held_sizes = sorted({s for h, s in ends if h})
-    handles += [axes.plot([], [], color=HELD, ls='--', lw=2)[0] for _ in held_sizes[:3]]
-    names += [f'held out, N = {number(s)}' for s in held_sizes[:3]]
-    axes.legend(handles, names, loc='upper left', bbox_to_anchor=(1.01, 1))
-  return figure
-
-
-@drawing.styled
-def slices(found: Fit) -> Figure:
-  """Loss against each input, data and fitted curves, coloured by the next input."""
-  names = found.law.inputs
-  figure, panels = drawing.panels(len(names), height=3.7)
-  for axes, name in zip(panels, names):
-    other = names[(names.index(name) + 1) % len(names)]
-    x, by = found.inputs[name], found.inputs[other]
-    colours = Colours(by)
-    axes.scatter(x, found.loss, c=[colours(v) for v in by], s=_size(found.loss), zorder=3,
-                 alpha=_alpha(found.loss), edgecolors='none')
-    held = _held(found)
-    for row in held:
-      axes.scatter(row[name], row['actual'], marker='D', s=34, facecolor='white', lw=1.5,
-                   edgecolor=HELD, zorder=4, label='_held out')
-    if name != other:
-      every = np.append(x, [row[name] for row in held])
-      _curves(axes, found, name, other, every, colours)
-      axes.legend(loc='best', handlelength=1.2)
-    drawing.log_axis(axes, 'x', np.append(x, [row[name] for row in held]), name)
-    axes.set_xlabel(LABELS.get(name, name))
-    axes.set_ylabel(LOSS)
-    axes.set_title(f'Loss against {name}')
-  return figure
-
-
-def _curves(axes: Axes, found: Fit, name: str, other: str, x: np.ndarray, colours: Colours,
-            ) -> None:
-  line = np.geomspace(np.min(x), np.max(x), 80) if np.min(x) > 0 else np.linspace(0, 1, 80)
-  middle = {k: np.full(80, np.median(v)) for k, v in found.inputs.items()}
-  for value in colours.some:
-    axes.plot(line, found.predict(middle | {name: line, other: np.full(80, value)}),
-              color=colours(value), lw=1.3, label=f'{other} = {number(value)}')
-  held = _held(found)
-  if held:
-    value = held[-1][other]
-    axes.plot(line, found.predict(middle | {name: line, other: np.full(80, value)}), color=HELD,
-              lw=1.3, ls='--', label=f'{other} = {number(value)}, held out')
-
-
-@drawing.styled
-def surface(found: Fit, optimum: Mapping[str, np.ndarray] | None = None) -> Figure | None:
-  """Contours of the fitted loss over N and D, with the data, lines of equal FLOPs, the optimum."""
+def surface(found: Fit) -> Picture | None:
+  """Contours of the fitted output over N and D, with data, lines of equal FLOPs, the optimum."""
   if not {'N', 'D'} <= set(found.law.inputs):
     return None
-  figure, (axes,) = drawing.panels(1, width=7.0, height=4.6)
-  held = _held(found)
+  held = held_out(found)
   n = np.append(found.inputs['N'], [row['N'] for row in held])
   d = np.append(found.inputs['D'], [row['D'] for row in held])
+  figure, (axes,) = drawing.panels(1, width=7.0, height=4.6)
   edges = [np.geomspace(v.min() / 1.5, v.max() * 1.5, 200) for v in (d, n)]
   dd, nn = np.meshgrid(*edges)
-  rest = {k: np.full(dd.shape, np.median(v)) for k, v in found.inputs.items()}
-  z = found.predict(rest | {'N': nn, 'D': dd})
-  low, high = min(found.loss.min(), z.min()), max(np.quantile(z, 0.98), found.loss.max())
-  levels = np.unique(np.quantile(z, np.linspace(0.01, 0.99, 15)))
+  at = {k: float(np.quantile(v, 0.5, method='nearest')) for k, v in found.inputs.items()
+        if k not in ('N', 'D')}
+  z = found.predict({k: np.full(dd.shape, v) for k, v in at.items()} | {'N': nn, 'D': dd})
+  loss = moved(found, found.inputs, found.loss, at)
+  low, high = min(loss.min(), np.nanmin(z)), max(np.nanquantile(z, 0.98), loss.max())
+  if not low < high:
+    low, high = low - 1e-3, low + 1e-3
   # Pixels: a vector contour shows hairlines between its bands in most viewers.
   shade = axes.pcolormesh(dd, nn, z, vmin=low, vmax=high, cmap=MAP, shading='gouraud',
                           rasterized=True)
-  lines = axes.contour(dd, nn, z, levels=levels, colors='white', linewidths=0.6, alpha=0.8)
-  axes.clabel(lines, fmt='%.3g', fontsize=7.5)
-  axes.scatter(found.inputs['D'], found.inputs['N'], c=found.loss, cmap=MAP, vmin=low, vmax=high,
-               edgecolors='white', linewidths=0.9, s=38 if len(found.loss) < MANY else 12, zorder=3)
-  for row in held:
-    axes.scatter(row['D'], row['N'], marker='D', s=52, facecolor='white', edgecolor=HELD, lw=1.8,
-                 zorder=4)
+  digits = int(np.clip(np.ceil(2 - np.log10(np.ptp(z) or 1.0)), 0, 12))
+  levels = np.unique(np.round(np.nanquantile(z, np.linspace(0.01, 0.99, 15)), digits))
+  if len(levels) > 1 and np.ptp(z) > 0:
+    lines = axes.contour(dd, nn, z, levels=levels, colors='white', linewidths=0.6, alpha=0.8)
+    axes.clabel(lines, fmt='%.5g', fontsize=7.5)
+  axes.scatter(found.inputs['D'], found.inputs['N'], c=loss, cmap=MAP, vmin=low, vmax=high,
+               edgecolors='white', linewidths=0.9 if len(loss) < MANY else 0.4,
+               s=38 if len(loss) < MANY else 14, zorder=3, rasterized=len(loss) >= MANY)
   if held:
-    axes.scatter([], [], marker='D', facecolor='white', edgecolor=HELD, lw=1.8, label='held out')
+    diamonds(axes, d[len(loss):], n[len(loss):], size=52, label='held out')
   _iso_flops(axes, n, d, edges)
-  if optimum is not None:
-    axes.plot(optimum['D'], optimum['N'], color=INK, lw=2, label='compute optimum')
+  if found.law.optimum is not None and set(found.law.inputs) == {'N', 'D'}:
+    budgets = 6 * found.inputs['N'] * found.inputs['D']
+    best = found.law.best(found.params, np.geomspace(budgets.min() / 10, budgets.max() * 10, 60))
+    axes.plot(best['D'], best['N'], color='white', lw=3.2)
+    axes.plot(best['D'], best['N'], color=INK, lw=1.8, label='compute optimum')
   axes.set_xlim(edges[0][0], edges[0][-1])
   axes.set_ylim(edges[1][0], edges[1][-1])
-  drawing.log_axis(axes, 'x', d)
-  drawing.log_axis(axes, 'y', n)
+  drawing.axis(axes, 'x', edges[0])
+  drawing.axis(axes, 'y', edges[1])
   axes.grid(False)
-  axes.set_xlabel(LABELS['D'])
-  axes.set_ylabel(LABELS['N'])
-  bar = figure.colorbar(shade, ax=axes, pad=0.02, format='%.3g')
-  bar.set_label(LOSS)
+  axes.set_xlabel(label('D'))
+  axes.set_ylabel(label('N'))
+  bar = figure.colorbar(shade, ax=axes, pad=0.02, format='%.4g')
+  bar.set_label(output(found.law.output))
   bar.ax.grid(False)
   if axes.get_legend_handles_labels()[0]:
     axes.legend(loc='lower left', bbox_to_anchor=(0, 1.0), ncols=2)
-  return figure
+  where = (' at ' + ', '.join(f'{k} = {number(v)}' for k, v in at.items())
+           + '; rows that lie elsewhere were moved there along the law' if at else '')
+  return Picture(
+      'surface', 'Fitted surface',
+      f'Contours of the fitted law{where}. Every point is filled with the colour of its '
+      'measurement, so that one that stands out is one that the law misses. Dotted: equal training '
+      'FLOPs, C = 6 N D.', figure)
 
 
 def _iso_flops(axes: Axes, n: np.ndarray, d: np.ndarray, edges: list[np.ndarray]) -> None:
   pale = '#f4f4f4'
-  for flops in 10.0 ** np.arange(np.ceil(np.log10(6 * n.min() * d.min())),
-                                 np.floor(np.log10(6 * n.max() * d.max())) + 1):
+  first, last = (int(f(np.log10(6 * v))) for f, v in (
+      (np.ceil, edges[1][0] * edges[0][0]), (np.floor, edges[1][-1] * edges[0][-1])))
+  for exponent in range(first, last + 1, max(1, (last - first) // 8)):
+    flops = 10.0 ** exponent
     axes.plot(edges[0], flops / 6 / edges[0], color=pale, lw=1.1, ls=':')
     top = edges[1][-1] / 1.12  # named where the line leaves the picture: above, or at the left
     spot, at = flops / 6 / top, top
     if spot < edges[0][0] * 1.05:
       spot = edges[0][0] * 1.05
       at = flops / 6 / spot
-    if spot < edges[0][-1] and at > edges[1][0]:
-      axes.text(spot, at, f' 1e{np.log10(flops):.0f} FLOPs', fontsize=7.5, color=pale, ha='left',
-                va='center')
+    if edges[0][0] < spot < edges[0][-1] / 1.5 and edges[1][0] * 1.2 < at < edges[1][-1]:
+      axes.text(spot, at, f' 1e{exponent} FLOPs', fontsize=7.5, color=pale, ha='left', va='center',
+                clip_on=True)
 
 
 @drawing.styled
-def iso_flops(found: Fit) -> Figure | None:
-  """Loss against N at fixed compute with the minima, when the law has an optimum."""
-  if found.law.optimum is None or set(found.law.inputs) != {'N', 'D'}:
-    return None
-  figure, (axes,) = drawing.panels(1, width=7.0, height=3.9)
-  budgets = 6 * found.inputs['N'] * found.inputs['D']
-  shown = np.geomspace(budgets.min(), budgets.max(), 6)
-  colours = Colours(shown)
-  best = found.law.best(found.params, shown)
-  edges = np.append(found.inputs['N'], best['N'][np.isfinite(best['N'])])
-  low, high = found.inputs['N'].min() / 3, found.inputs['N'].max() * 3
-  low, high = max(low, edges.min() / 3), min(high, edges.max() * 3)
-  for i, flops in enumerate(shown):
-    line = np.geomspace(low, high, 90)
-    loss = found.predict({'N': line, 'D': flops / 6 / line})
-    near = loss < loss.min() * 1.35
-    axes.plot(line[near], loss[near], color=colours(flops), lw=1.4,
-              label=f'C = {flops:.1e} FLOPs')
-    if low < best['N'][i] < high:
-      axes.plot(best['N'][i], found.predict({k: v[i] for k, v in best.items()}), marker='v', ms=7,
-                color=colours(flops), mec=INK, mew=0.6)
-  axes.scatter(found.inputs['N'], found.loss, c=[colours(c) for c in budgets],
-               s=_size(found.loss), alpha=_alpha(found.loss), zorder=3, edgecolors='none')
-  for row in _held(found):
-    axes.scatter(row['N'], row['actual'], marker='D', s=34, facecolor='white', edgecolor=HELD,
-                 lw=1.5, zorder=4)
-  drawing.log_axis(axes, 'x', np.array([low, high]))
-  axes.set_xlabel(LABELS['N'])
-  axes.set_ylabel(LOSS)
-  axes.legend(loc='upper left', bbox_to_anchor=(1.01, 1))
-  return figure
-
-
-@drawing.styled
-def agreement(found: Fit) -> Figure:
-  """Predicted against actual; held-out runs with their prediction intervals."""
-  figure, (axes,) = drawing.panels(1, width=4.8, height=4.2)
+def agreement(found: Fit) -> Picture:
+  """Predicted against measured; held-out runs with their prediction intervals."""
+  figure, (axes,) = drawing.panels(1, width=4.8, height=4.4)
   predicted = found.predict(found.inputs)
-  axes.scatter(found.loss, predicted, s=_size(found.loss), color='#0072B2', zorder=3,
-               alpha=_alpha(found.loss), edgecolors='none', label='fitted')
+  scatter(axes, found.loss, predicted, color=FITTED, label='fitted')
   every = [found.loss, predicted]
-  for i, row in enumerate(_held(found)):
+  held = held_out(found)
+  for i, row in enumerate(held):
     every.append(np.array([row['actual'], row['predicted']]))
-    if 'interval' in row:
-      low, high = row['interval']
-      axes.errorbar(row['actual'], row['predicted'], capsize=4, color=HELD, lw=1.4, zorder=3,
-                    yerr=[[row['predicted'] - low], [high - row['predicted']]])
-      every.append(np.array(row['interval']))
-    axes.scatter(row['actual'], row['predicted'], marker='D', s=38, facecolor='white',
-                 edgecolor=HELD, lw=1.6, zorder=4,
-                 label='held out, with its prediction interval' if i == 0 else None)
-  low, high = min(v.min() for v in every), max(v.max() for v in every)
-  pad = 0.04 * (high - low) or 0.1
-  axes.plot([low - pad, high + pad], [low - pad, high + pad], color=FAINT, lw=1, zorder=1)
-  axes.set_xlabel(f'measured {LOSS}')
-  axes.set_ylabel(f'predicted {LOSS}')
+    bar = np.array([np.nan if v is None else v for v in row.get('interval') or ()], float)
+    if len(bar) == 2 and np.all(np.isfinite(bar)):
+      gaps = np.maximum([[row['predicted'] - bar[0]], [bar[1] - row['predicted']]], 0)
+      axes.errorbar(row['actual'], row['predicted'], capsize=3 if len(held) < 30 else 0, color=HELD,
+                    lw=1.3 if len(held) < 30 else 0.6, zorder=3.5, yerr=gaps)
+      if len(held) < 30:
+        every.append(bar)
+    diamonds(axes, [row['actual']], [row['predicted']], size=38 if len(held) < 30 else 14,
+             label='held out, with prediction interval' if i == 0 else None)
+  low, high = drawing.ends(np.concatenate(every))
+  pad = 0.04 * (high - low) or 0.05 * abs(high) or 0.1
+  line = np.array([low - pad, high + pad])
+  axes.plot(line, line, color=FAINT, lw=1, zorder=1)
+  axes.set(xlim=line, ylim=line)
+  axes.set_box_aspect(1)
+  unit = output(found.law.output)
+  axes.set_xlabel(f'measured {unit}')
+  axes.set_ylabel(f'predicted {unit}')
+  for which in 'xy':
+    drawing.linear(axes, which)
   axes.legend(loc='upper left')
-  return figure
+  return Picture('agreement', 'Predicted against measured', 'On the grey line the law is exact.'
+                 + (' Open diamonds were held out of the fit.' if held else ''), figure)
 
 
 @drawing.styled
-def residuals(found: Fit) -> Figure:
-  """Relative residuals against each input: structure here is what the law misses."""
-  names = found.law.inputs
-  figure, panels = drawing.panels(len(names), height=3.0)
-  percent = 100 * (found.loss / found.predict(found.inputs) - 1)
-  for axes, name in zip(panels, names):
+def residuals(found: Fit) -> Picture:
+  """Residuals against each input and the prediction: structure here is what the law misses."""
+  log, held = found.objective.log, held_out(found)
+  predicted = found.predict(found.inputs)
+
+  def of(actual: Any, said: Any) -> np.ndarray:
+    a, s = np.asarray(actual, float), np.asarray(said, float)
+    y = 100 * (a / s - 1) if log else a - s
+    return np.where(np.abs(y) < 1e-9, 0.0, y)  # of an exact fit: not the rounding
+
+  columns = [(name, label(name), found.inputs[name], [row[name] for row in held])
+             for name in found.law.inputs]
+  unit = output(found.law.output)
+  columns.append(('', f'predicted {unit}', predicted, [row['predicted'] for row in held]))
+  count = len(columns)
+  figure, every = drawing.panels(count, width=4.0 * min(count, 3), height=2.9)
+  y = of(found.loss, predicted)
+  for i, (axes, (name, text, x, far)) in enumerate(zip(every, columns)):
     axes.axhline(0, color=FAINT, lw=1)
-    axes.scatter(found.inputs[name], percent, s=_size(percent), color='#0072B2', zorder=3,
-                 alpha=_alpha(percent), edgecolors='none')
-    held = _held(found)
-    for row in held:
-      axes.scatter(row[name], 100 * (row['actual'] / row['predicted'] - 1), marker='D', s=34,
-                   facecolor='white', edgecolor=HELD, lw=1.5, zorder=4)
-    drawing.log_axis(axes, 'x', np.append(found.inputs[name], [row[name] for row in held]), name)
-    axes.set_xlabel(LABELS.get(name, name))
-    axes.set_ylabel('measured over predicted, %')
-  return figure
+    scatter(axes, x, y, color=FITTED)
+    if held:
+      diamonds(axes, far, of([row['actual'] for row in held], [row['predicted'] for row in held]),
+               size=34 if len(held) < 30 else 12)
+    _medians(axes, x, y)
+    if name:
+      drawing.axis(axes, 'x', np.append(x, far), name)
+    else:
+      drawing.linear(axes, 'x')
+    axes.set_xlabel(text)
+    if i % 3 == 0:
+      axes.set_ylabel('measured over predicted, %' if log else
+                      f'measured - predicted\n{unit}'.replace('-', '\u2212', 1))
+    drawing.linear(axes, 'y')
+  said = 'Structure here, a bend or a trend, is what the law does not say.'
+  return Picture('residuals', 'Residuals', said + (
+      ' Black: medians of at least eight rows.' if len(y) >= 40 else ''), figure)
 
 
-def _held(found: Fit) -> list[dict[str, Any]]:
-  return found.extra.get('held_out') or []
+def _medians(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+  """Medians of the residuals in up to ten groups of neighbours, where there are rows enough."""
+  if len(y) < 40:
+    return
+  places = drawing.distinct(x)
+  if len(places) <= 12:
+    groups = [np.isclose(x, v, rtol=1e-5) for v in places]
+  else:
+    count = min(10, len(y) // 8)
+    order = np.argsort(np.argsort(x, kind='stable'), kind='stable')
+    groups = [order * count // len(x) == i for i in range(count)]
+  chosen = [g for g in groups if np.sum(g) >= 8]
+  axes.plot([np.median(x[g]) for g in chosen], [np.median(y[g]) for g in chosen], color=INK, lw=1.1,
+            marker='_', ms=9, mew=2, zorder=5)
 
 
-def _size(values: np.ndarray) -> float:
-  return 26 if len(values) < MANY else 9
+@drawing.styled
+def loss_curves(table: pd.DataFrame, domain: str) -> Picture:
+  """Every run's loss against its tokens, coloured by size; held-out runs dashed."""
+  figure, (axes,) = drawing.panels(1, width=7.6, height=4.0)
+  fitted = ~table['held_out'].astype(bool)
+  key = Key(table['N'][fitted if fitted.any() else ~fitted].astype(float))
+  held_sizes, drawn = set(), False
+  for _, run in table.groupby('run_id', sort=False):
+    run = run.sort_values('step')
+    losses = run[f'loss/{domain}'].astype(float)
+    if not losses.notna().any():
+      continue
+    size, drawn = float(run['N'].iloc[-1]), True
+    look: dict[str, Any] = dict(color=key.colour(size), lw=1.2, ls=key.line(size),
+                                marker=key.marker(size), ms=3)
+    if run['held_out'].iloc[0]:
+      held_sizes.add(size)
+      look = dict(color=HELD, lw=1.6, ls=(0, (4, 2)), marker='D', ms=4, mfc='white')
+    axes.plot(run['D'].astype(float), losses, **look)
+  drawing.axis(axes, 'x', table['D'].astype(float))
+  axes.set_xlabel(label('D'))
+  axes.set_ylabel(f'{plain(domain)}: {output("loss")}')
+  if drawn:
+    legend(figure, key, 'N', np.array(sorted(held_sizes)[:3]), bool(held_sizes))
+  return Picture(f'loss_curves_{domain}', f'Loss curves: {domain}',
+                 'One line a run, a point an evaluation.', figure)
 
 
-def _alpha(values: np.ndarray) -> float:
-  return 1.0 if len(values) < MANY else 0.5

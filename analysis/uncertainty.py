@@ -84,7 +84,6 @@ class Profile:
   u: np.ndarray  # where the sum of squares is least
   ssr: float
   s: float  # standard deviation of a row's residual
-  t: float  # Student's quantile of the level
   limit: float  # t^2 s^2, times the rows a group: what SSR may rise by
 
   @classmethod
@@ -101,7 +100,7 @@ class Profile:
     each = rows / groups
     s = max(np.sqrt(ssr / each / freedom), floor)
     t = special.stdtrit(freedom, (1 + level) / 2)
-    return cls(law, coordinates, log, data, weights, found.u[0], ssr, float(s), float(t),
+    return cls(law, coordinates, log, data, weights, found.u[0], ssr, float(s),
                float(each * (t * s)**2))
 
   def parameters(self) -> Interval:
@@ -135,30 +134,9 @@ class Profile:
   def _ones(self, count: int) -> dict[str, Any]:
     return {'x': {name: np.ones(count) for name in self.law.inputs}}
 
-  def curves(self) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Per parameter its values [M], rising, in natural units, and sqrt(rise of SSR / limit) [M]."""
-    size = self.u.size
-    found = []
-    for p, centre, reached, height in zip(self.law.parameters, *self._tried(
-        'values', np.eye(size + 1)[:size], self._ones(size), False)):
-      values, heights = np.append(reached, centre), np.append(height, 0.0)
-      good = np.isfinite(values) & np.isfinite(heights) & (np.abs(values) < 700)
-      order = np.argsort(values[good], kind='stable')
-      values, heights = values[good][order], heights[good][order]
-      # Heights rise outwards; one above a later one is a solve that ended too high.
-      heights = np.where(values >= centre, np.minimum.accumulate(heights[::-1])[::-1],
-                         np.minimum.accumulate(heights))
-      found.append((np.exp(values) if p.scale == 'log' else values, heights))
-    return found
-
   def _ends(self, target: str, pick: np.ndarray, place: dict[str, Any], new: bool = False,
             ) -> Interval:
     """The interval of K quantities, on their own scale."""
-    return _Looked.at(*self._tried(target, pick, place, new)).interval()
-
-  def _tried(self, target: str, pick: np.ndarray, place: dict[str, Any], new: bool,
-             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The estimates [K] of K quantities, where they were held [K, M], and what that cost [K, M]."""
     residuals = objectives.with_target(self.law, self.log, target)
     count, size = len(pick), self.u.size
     place = {'pick': pick, **place}
@@ -192,8 +170,8 @@ class Profile:
     pull = 1.0 if new else np.repeat(1e4 * self.limit / gap**2, len(MULTIPLES), 1)
     again = self._solve(residuals, place, aim.reshape(count, -1),
                         np.repeat(near, len(MULTIPLES), 1), pull, new)
-    reached, height = (np.concatenate([x, y], 1) for x, y in zip(tried[:2], again[:2]))
-    return centre, reached, height
+    both = [np.concatenate([x, y], 1) for x, y in zip(tried[:2], again[:2])]
+    return _Looked.at(centre, *both).interval()
 
   def _solve(self, residuals: Any, place: dict[str, Any], aim: np.ndarray, start: np.ndarray,
              pull: Any, new: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
