@@ -117,6 +117,9 @@ def bracketed(law: Law, params: Mapping[str, float], inputs: Mapping[str, np.nda
   inside = np.isfinite(best) & (best >= low) & (best <= high)
   if np.any(inside):
     return []
-  where = 'above the largest' if np.nanmedian(best) > high else 'below the smallest'
+  known = best[np.isfinite(best)]
+  if not len(known):
+    return ['minimum not bracketed: the fitted law has no optimum at any budget of these data']
+  where = 'above the largest' if np.median(known) > high else 'below the smallest'
   return [f'minimum not bracketed: at every budget of these data the optimal N lies {where} N '
           'of the data']

@@ -70,7 +70,7 @@ class Plain(ticker.Formatter):
     while digits < 9 and np.any(np.abs(np.round(values / unit, digits) * unit - values)
                                 > 0.02 * step):
       digits += 1
-    return [f'{v / unit:.{digits}f}{name if v else ""}' for v in values]
+    return [f'{v / unit:.{digits}f}{name}' if v or not name else '0' for v in values]
 
   def __call__(self, x: float, pos: int | None = None) -> str:
     return number(x)

@@ -58,7 +58,7 @@ def test_report_is_one_file_that_needs_nothing_else(fitted):
              f'--out={folder}/report.html')
   assert done.returncode == 0, done.stderr
   page = (folder / 'report.html').read_text()
-  assert page.count('<img ') == 6 and page.count('src="data:image/') == 6
+  assert page.count('<img ') == 9 and page.count('src="data:image/') == 9
   assert not re.search(r'(src|href)="(?!data:)', page) and '<script' not in page
   for word in ('Loss curves: python_docs', 'Residuals', 'Warnings', 'held out', 'alpha',
                'python -m analysis.fit', 'python -m analysis.report', 'profile likelihood'):
