@@ -120,7 +120,7 @@ def iso_flops(found: Fit) -> Picture | None:
   pad = 0.05 * (top - bottom) or 0.1
   axes.set_ylim(bottom - pad, top + pad)
   axes.set_xlim(low, high)
-  drawing.axis(axes, 'x', [low, high])
+  drawing.log_axis(axes, 'x', [low, high])
   drawing.linear(axes, 'y')
   axes.set_xlabel(label('N'))
   axes.set_ylabel(output(found.law.output))
@@ -184,9 +184,9 @@ def frontier(found: Fit) -> Picture | None:
     if budgets is not None and name in own:
       drawing.scatter(axes, budgets, own[name], color=FAINT, label='runs')
     axes.set_xscale('log')
-    drawing.axis(axes, 'x', flops, 'C')
+    drawing.log_axis(axes, 'x', flops, 'C')
     axes.xaxis.set_major_formatter(lambda v, _: power(v))
-    drawing.axis(axes, 'y', np.append(values[good], own.get(name, [])))
+    drawing.log_axis(axes, 'y', np.append(values[good], own.get(name, [])))
     axes.set_xlabel(label('C'))
     axes.set_ylabel(f'optimal {label(name)}')
     axes.legend(loc='upper left')

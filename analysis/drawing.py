@@ -22,7 +22,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.fit import Fit
-from analysis.labels import Plain, number
+from analysis.labels import LABELS as LABELS
+from analysis.labels import LOSS as LOSS
+from analysis.labels import Plain
+from analysis.labels import number as number
 from scaling.errors import InputError, bad
 
 HELD, FITTED, INK, FAINT = '#D55E00', '#0072B2', '#222222', '#8a8a8a'
@@ -122,10 +125,10 @@ def panels(count: int, width: float | None = None, height: float = 3.6, columns:
   return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
 
 
-def axis(axes: Axes, which: str, values: Any, name: str = '') -> None:
-  """A scale and plain tick labels (20k, 1M) that suit the values.
+def log_axis(axes: Axes, which: str, values: Any, name: str = '') -> None:
+  """A logarithmic axis with plain tick labels (20k, 1M), where that suits the values.
 
-  Logarithmic when they are positive and span more than a factor of three; with zeros among values
+  That is when they are positive and span more than a factor of three; with zeros among values
   that span decades, logarithmic with a linear piece around zero; else linear. A share r is linear.
   """
   values = np.asarray(values, float)

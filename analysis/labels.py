@@ -16,8 +16,9 @@ LABELS = {
     'step': 'step', 'k1': 'domain coefficient K1', 'k2': 'domain coefficient K2',
     'k3': 'domain coefficient K3', 'p': 'sampling share p', 'M': 'tokens per parameter M',
     'n': 'training set size n', 'lr': 'learning rate', 'loss': 'loss, nats per token'}
+LOSS = 'loss, nats per token'
 OUTPUTS = {
-    'loss': 'loss, nats per token', 'loss_unigram': 'unigram-normalised loss, nats per token',
+    'loss': LOSS, 'loss_unigram': 'unigram-normalised loss, nats per token',
     'bits_per_byte': 'bits per byte', 'task_loss': 'task loss, nats per token', 'bleu': 'BLEU'}
 
 

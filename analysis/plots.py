@@ -66,8 +66,8 @@ def surface(found: Fit) -> Picture | None:
     axes.plot(best['D'], best['N'], color=INK, lw=1.8, label='compute optimum')
   axes.set_xlim(edges[0][0], edges[0][-1])
   axes.set_ylim(edges[1][0], edges[1][-1])
-  drawing.axis(axes, 'x', edges[0])
-  drawing.axis(axes, 'y', edges[1])
+  drawing.log_axis(axes, 'x', edges[0])
+  drawing.log_axis(axes, 'y', edges[1])
   axes.grid(False)
   axes.set_xlabel(label('D'))
   axes.set_ylabel(label('N'))
@@ -163,7 +163,7 @@ def residuals(found: Fit) -> Picture:
                size=34 if len(held) < 30 else 12)
     _medians(axes, x, y)
     if name:
-      drawing.axis(axes, 'x', np.append(x, far), name)
+      drawing.log_axis(axes, 'x', np.append(x, far), name)
     else:
       drawing.linear(axes, 'x')
     axes.set_xlabel(text)
@@ -211,7 +211,7 @@ def loss_curves(table: pd.DataFrame, domain: str) -> Picture:
       held_sizes.add(size)
       look = dict(color=HELD, lw=1.6, ls=(0, (4, 2)), marker='D', ms=4, mfc='white')
     axes.plot(run['D'].astype(float), losses, **look)
-  drawing.axis(axes, 'x', table['D'].astype(float))
+  drawing.log_axis(axes, 'x', table['D'].astype(float))
   axes.set_xlabel(label('D'))
   axes.set_ylabel(f'{plain(domain)}: {output("loss")}')
   if drawn:

@@ -64,7 +64,7 @@ def _slice(found: Fit, name: str) -> tuple[Figure, str]:
     values = np.concatenate(ys)
     values = values[np.isfinite(values)]
     _limits(one, values if len(values) else loss)
-    drawing.axis(one, 'x', every_x, name)
+    drawing.log_axis(one, 'x', every_x, name)
     one.set_xlabel(label(name))
     if i == 0:
       one.set_ylabel(output(found.law.output))
