@@ -49,7 +49,6 @@ def of_table(law: Law, path: str, columns: str = '', where: str = '', group: str
   """
   expressions = tables.columns(columns)
   table = tables.read(path, form)
-  notes = list(table.attrs.get('notes', ()))
   rows = len(table)
   table = tables.select(table, where, expressions)
   needed = (*law.inputs, law.output)
@@ -66,7 +65,7 @@ def of_table(law: Law, path: str, columns: str = '', where: str = '', group: str
   chosen = {name: expressions[name] for name in needed}
   data = {'source': path, 'sha256': tables.sha256(path), 'where': where or None}
   used = [*chosen.values(), *(Expression(t) for t in (where, weight, hold_out) if t.strip())]
-  notes += tables.notes(table, used)
+  notes = tables.notes(table, used)
   return _points(law, table, held, chosen, group, weight, hold_out, data, notes, rows,
                  options)
 

@@ -104,7 +104,7 @@ def _separator(path: str, text: str) -> str:
 
 
 def _json(path: str, text: str, form: str) -> pd.DataFrame:
-  """An array of objects, an object a line, or an object of columns: {"N": [...], "loss": [...]}."""
+  """An array of objects, an object a line, or an object of columns or of rows: {"N": [...]}."""
   notes: list[str] = []
   try:
     found = None if form == 'jsonl' else _loads(text)
@@ -124,6 +124,9 @@ def _json(path: str, text: str, form: str) -> pd.DataFrame:
     columns = list(found.values())
     if columns and all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
       found = [dict(zip(found, cells)) for cells in zip(*columns)]
+    elif len(columns) > 1 and all(isinstance(c, dict) for c in columns):
+      found = [{'key': name, **row} for name, row in found.items()]
+      notes.append("an object of objects: a row each, column 'key' holds its name")
     else:
       found = [found]
   for i, row in enumerate(found if isinstance(found, list) else [found]):

@@ -109,8 +109,8 @@ def lacks(path: str, law: str, name: str, table: pd.DataFrame) -> str:
 
 
 def notes(table: pd.DataFrame, expressions: Iterable[Expression]) -> list[str]:
-  """What was read from texts in the columns that expressions use: 'D: 9 cells read with ...'."""
-  said = []
+  """What the reader noted, and what it made of texts in the columns that expressions use."""
+  said = list(table.attrs.get('notes', ()))
   for name in sorted({n for e in expressions for n in e.names if n in table}):
     cells = np.asarray(table[name])
     found = suffixes.column(cells) if cells.dtype.kind in 'OTU' else None

@@ -61,6 +61,7 @@ def main(argv: list[str]) -> None:
       min_flops=FLAGS.min_flops, anchor_flops=FLAGS.anchor_flops,
       roots_at=_numbers('sizes', FLAGS.sizes), tied=fit_command.restricted(law.LAW, '', FLAGS.tie),
       bootstrap=FLAGS.bootstrap, level=FLAGS.level)
+  answer['warnings'] = tables.notes(table, expressions.values()) + answer['warnings']
   answer |= {'dropped': dropped, 'command': fit_command.command('analysis.vocabulary'),
              'code_version': fit_command.code_version(),
              'data': {'source': FLAGS.data, 'sha256': tables.sha256(FLAGS.data),
