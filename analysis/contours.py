@@ -144,7 +144,8 @@ def critical(corners: list[Corner]) -> tuple[float, float]:
   x = np.log([c.loss for c in corners])
   slope, level = line(x, np.log([c.B_crit for c in corners]),
                       1 / np.array([c.variance for c in corners]))
-  return float(np.exp(level)), float(-1 / slope) if slope < 0 else np.nan
+  with np.errstate(over='ignore'):
+    return float(np.exp(level)), float(-1 / slope) if slope < 0 else np.nan
 
 
 def line(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, float]:

@@ -125,7 +125,7 @@ def estimate(runs: Runs, ends: np.ndarray, found: list[Contour],
   w = np.ones(len(runs.whole)) if weights is None else weights
   corners = [c for c in (contours.corner(contour, w) for contour in found) if c is not None]
   B_star, alpha_B = contours.critical(corners)
-  batch = {'B_star': B_star, 'alpha_B': alpha_B} if alpha_B > 0 else {}
+  batch = {'B_star': B_star, 'alpha_B': alpha_B} if alpha_B > 0 and B_star < np.inf else {}
   size = [np.array([runs.whole[i][k] for i in ends]) for k in ('N', 'B')]
   last = [np.array([run['S'][-1], _end(run)]) for run in (runs.whole[i] for i in ends)]
   steps, loss = np.array(last).T
@@ -136,8 +136,7 @@ def estimate(runs: Runs, ends: np.ndarray, found: list[Contour],
     rounds, before = rounds + 1, dict(params)
     slope, level = contours.line(np.log(size[0]), np.log(np.maximum(loss - left, 0.2 * loss)),
                                  w[ends])
-    params = {'N_c': float(np.exp(-level / slope)), 'alpha_N': -slope} if slope < 0 else {}
-    params |= batch
+    params = _power('N', slope, level) | batch
     if params.keys() >= {'N_c', 'B_star'} and rows is not None:
       params |= _learning(params, rows)
     first = first or dict(params)
@@ -188,7 +187,14 @@ def _learning(params: dict[str, float], rows: dict[str, np.ndarray]) -> dict[str
   least = critical_batch.least_steps(rows['S'], rows['B'], critical)[keep]
   slope, level = contours.line(np.log(least), np.log((share * rows['loss'])[keep]),
                                (rows['w'] * share**2)[keep])
-  return {'S_c': float(np.exp(-level / slope)), 'alpha_S': -slope} if slope < 0 else {}
+  return _power('S', slope, level)
+
+
+def _power(of: str, slope: float, level: float) -> dict[str, float]:
+  """X_c and alpha_X of the line ln y = level + slope ln X; {} unless it falls."""
+  with np.errstate(all='ignore'):
+    scale = float(np.exp(np.divide(-level, slope)))
+  return {f'{of}_c': scale, f'alpha_{of}': -slope} if slope < 0 and 0 < scale < np.inf else {}
 
 
 def bootstrap(runs: Runs, ends: np.ndarray, found: list[Contour], count: int, seed: int = 0,

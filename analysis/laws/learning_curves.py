@@ -7,7 +7,9 @@
 
 x is the size of the training set, y a loss or an error. The objective is the paper's measure, the
 root mean square of ln y: ordinary least squares in the logarithms. With it m1 extrapolates to the
-errors that the paper prints, which no other objective of ours does.
+errors that the paper prints, which no other objective of ours does. (The authors' own programs for
+m2 and m4 fit the logarithms of both sides of the equation as written above, where e stands on the
+left: that weighs the points next to the limit most.)
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import contours, stepwise
+from analysis import contours, stepwise, stepwise_command
 from analysis.contours import Contour
 from analysis.laws import critical_batch, trajectory
+from analysis.points import Points
 from analysis.stepwise import Options
 from scaling.errors import InputError
 from tests.analysis import workdirs
@@ -171,3 +172,24 @@ def test_a_workdir_of_one_batch_size(tmp_path):
   done = command(f'--logs={workdirs.write(tmp_path / "work")}', '--bootstrap=0')
   assert done.returncode == 0, done.stderr
   assert '(a) N_c' in done.stdout and '(b) no size of model' in done.stdout
+
+
+def test_odd_tables_are_estimated_or_refused():
+  """Flat, rising, random, short and repeated curves: warnings or an InputError, nothing else."""
+  random = np.random.default_rng(3)
+  for _ in range(60):
+    count, rows = random.integers(1, 10), random.integers(1, 120)
+    run = random.integers(0, count, rows)
+    size, batch = 10.0 ** random.integers(5, 9, count), 10.0 ** random.integers(3, 8, count)
+    steps = np.round(10 ** random.uniform(0, 6, rows))
+    loss = [np.full(rows, 3.0), 1 + steps / 1e6, random.normal(size=rows),
+            2 + (1e3 / steps) ** 0.7 * (1 + 1e5 / batch[run]) ** 0.7][random.integers(4)]
+    points = Points(inputs={'N': size[run], 'S': steps, 'B': batch[run]}, loss=loss, groups=run,
+                    columns={}, data={})
+    try:
+      answer = stepwise_command.of_points(points, run, Options(), 20, 0.9, LARGE)
+    except InputError:
+      continue
+    assert stepwise_command.text(answer)
+    assert all(np.isfinite(v) and v > 0 for v in answer['params'].values())
+    assert answer['warnings'] or len(answer['params']) == 6
