@@ -29,8 +29,11 @@ def test_isoflop_gives_the_exponents_of_the_law(minimum):
 def test_envelope_gives_the_exponents_of_the_law():
   x, loss, curve = data.curves()
   found = isoflop.find(x, loss, approach='envelope', curves=curve)
-  assert found.n_line.slope == pytest.approx(data.SLOPE, abs=0.01)
-  assert found.predict(1e20)['N'] == pytest.approx(data.LAW.best(data.TRUTH, 1e20)['N'], rel=0.03)
+  assert found.n_line.slope == pytest.approx(data.SLOPE, abs=1e-3)
+  assert found.d_line.slope == pytest.approx(1 - data.SLOPE, abs=1e-3)
+  answer, truth = found.predict(1e20), data.LAW.best(data.TRUTH, 1e20)
+  assert answer['N'] == pytest.approx(truth['N'], rel=0.01)
+  assert answer['D'] == pytest.approx(truth['D'], rel=0.01)
 
 
 def test_three_approaches_agree():
@@ -224,10 +227,14 @@ def test_the_command_on_a_table(tmp_path):
 
 
 def test_the_command_on_a_workdir(tmp_path):
-  workdir = workdirs.write(tmp_path / 'w', steps=(3200,), widths=(16, 24, 32, 48, 64, 80, 96))
-  done = run(f'--logs={workdir}', '--approach=envelope', '--json')
-  assert done.returncode in (0, 2), done.stderr
-  assert 'Traceback' not in done.stderr and len(done.stderr.strip().splitlines()) <= 1
+  workdir = workdirs.write(tmp_path / 'w', steps=(25600,), noise=0.0005,
+                           widths=(16, 24, 32, 40, 48, 64, 80, 96))
+  done = run(f'--logs={workdir}', '--approach=envelope', '--noise=0.0005', '--json')
+  assert done.returncode == 0, done.stderr
+  found = json.loads(done.stdout)
+  truth = workdirs.TRUTH['beta'] / (workdirs.TRUTH['alpha'] + workdirs.TRUTH['beta'])
+  assert found['curves'] == found['n_groups'] == 8  # the held-out run is not among them
+  assert found['frontier']['a'] == pytest.approx(truth, abs=0.05)
 
 
 @pytest.mark.parametrize('arguments', [
