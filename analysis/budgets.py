@@ -107,7 +107,8 @@ def iso_flops(found: Fit) -> Picture | None:
                   [least, least], color=INK, lw=1.6, zorder=4, solid_capstyle='butt')
       axes.plot(best, least, marker='*', ms=11, color='white', mec=INK, mew=0.9, zorder=5)
   if held:
-    drawing.diamonds(axes, [row['N'] for row in held], [row['actual'] for row in held])
+    drawing.diamonds(axes, [row['N'] for row in held], [row['actual'] for row in held],
+                     size=34 if len(held) < 30 else 12)
     low, high = (f(e, *(row['N'] * s for row in held)) for f, e, s in (
         (min, low, 1 / 1.3), (max, high, 1.3)))
   dense = np.geomspace(shown[0] / 3, shown[-1] * 3, 80)
@@ -163,6 +164,8 @@ def frontier(found: Fit) -> Picture | None:
   names = found.law.optimum_of
   flops = np.geomspace(ends[0] / 3, ends[1] * 1000, 32)
   best = found.optimum(flops)
+  if not all(np.any(np.isfinite(best[n]) & (best[n] > 0)) for n in names):
+    return None
   far = flops > FAR * ends[1]
   figure, every = drawing.panels(len(names), width=min(4.6 * len(names), 13.8), height=3.7)
   own = found.inputs
@@ -170,8 +173,6 @@ def frontier(found: Fit) -> Picture | None:
   for axes, name in zip(every, names):
     values = best[name]
     good = np.isfinite(values) & (values > 0)
-    if not good.any():
-      continue
     if f'{name}_low' in best:
       low, high = best[f'{name}_low'], best[f'{name}_high']
       axes.fill_between(flops[good], np.clip(low, values / 1e3, None)[good],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,14 +38,24 @@ def plain(text: str) -> str:
   return text.encode('ascii', 'replace').decode().replace('$', r'\$')
 
 
-def number(value: float) -> str:
-  """1.2k, 36.9k, 1.64M, 7B: at most three digits that matter."""
+def number(value: float, digits: int = 3) -> str:
+  """1.2k, 36.9k, 1.64M, 7B: at most three digits that matter, or as many as asked for."""
   if not np.isfinite(value):
     return 'n/a'
   for size, unit in ((1e12, 'T'), (1e9, 'B'), (1e6, 'M'), (1e3, 'k')):
     if abs(value) >= 0.9995 * size:
-      return f'{value / size:.3g}{unit}' if abs(value) < 1e15 else power(value)
-  return f'{value:.3g}'
+      return f'{value / size:.{digits}g}{unit}' if abs(value) < 1e15 else power(value)
+  return f'{value:.{digits}g}'
+
+
+def numbers(values: Iterable[float]) -> list[str]:
+  """The same for several values, with as many digits as tell them apart."""
+  values = [float(v) for v in values]
+  for digits in range(3, 13):
+    said = [number(v, digits) for v in values]
+    if len(set(said)) == len(set(values)):
+      break
+  return said
 
 
 def power(value: float) -> str:
@@ -71,7 +82,10 @@ class Plain(ticker.Formatter):
     while digits < 9 and np.any(np.abs(np.round(values / unit, digits) * unit - values)
                                 > 0.02 * step):
       digits += 1
-    return [f'{v / unit:.{digits}f}{name}' if v or not name else '0' for v in values]
+    said = [f'{v / unit:.{digits}f}{name}' if v or not name else '0' for v in values]
+    if max(map(len, said)) > 7:  # long ones would touch
+      said[1::2] = [''] * len(said[1::2])
+    return said
 
   def __call__(self, x: float, pos: int | None = None) -> str:
     return number(x)

@@ -54,10 +54,11 @@ def surface(found: Fit) -> Picture | None:
     lines = axes.contour(dd, nn, z, levels=levels, colors='white', linewidths=0.6, alpha=0.8)
     axes.clabel(lines, fmt='%.5g', fontsize=7.5)
   axes.scatter(found.inputs['D'], found.inputs['N'], c=loss, cmap=MAP, vmin=low, vmax=high,
-               edgecolors='white', linewidths=0.9 if len(loss) < MANY else 0.4,
+               edgecolors='white', linewidths=0.9 if len(loss) < MANY else 0.25,
                s=38 if len(loss) < MANY else 14, zorder=3, rasterized=len(loss) >= MANY)
   if held:
-    diamonds(axes, d[len(loss):], n[len(loss):], size=52, label='held out')
+    diamonds(axes, d[len(loss):], n[len(loss):], size=52 if len(held) < 30 else 20,
+             label='held out')
   _iso_flops(axes, n, d, edges)
   if found.law.optimum is not None and set(found.law.inputs) == {'N', 'D'}:
     budgets = 6 * found.inputs['N'] * found.inputs['D']

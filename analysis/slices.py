@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from analysis import drawing
 from analysis.drawing import FITTED, HELD, INK, Key, Picture, diamonds, held_out, scatter
 from analysis.fit import Fit
-from analysis.labels import label, number, output, plain
+from analysis.labels import label, number, numbers, output, plain
 
 GRID = 15  # values of an input up to which it is a grid: its panels show the rows that lie there
 POINTS = 120  # of a curve
@@ -48,7 +48,8 @@ def _slice(found: Fit, name: str) -> tuple[Figure, str]:
     grid = len(drawing.distinct(x[split])) <= GRID
     shifted = shifted or not (grid or exact.all())
     here = [(part == i) & (exact | (not grid)) for i in range(len(levels))]
-  held_by = drawing.distinct([row[by] for row in held])[:3] if by and held else np.array([])
+  held_by = drawing.distinct([row[by] for row in held]) if by and held else np.array([])
+  held_by = held_by if len(held_by) <= 3 else held_by[:0]  # curves for a few held-out values
   every_x = np.append(x[name], [row[name] for row in held])
   for i, one in enumerate(axes):
     at = fixed | ({split: float(levels[i])} if split else {})
@@ -58,7 +59,7 @@ def _slice(found: Fit, name: str) -> tuple[Figure, str]:
       if split and int(choice.nearest(row[split])) != i:
         continue
       y = moved(found, {n: np.array([row[n]]) for n in x}, np.array([row['actual']]), at)
-      diamonds(one, [row[name]], y)
+      diamonds(one, [row[name]], y, size=34 if len(held) < 30 else 12)
       ys.append(y)
     _curves(one, found, name, by, key, every_x, at, held_by)
     values = np.concatenate(ys)
@@ -69,7 +70,7 @@ def _slice(found: Fit, name: str) -> tuple[Figure, str]:
     if i == 0:
       one.set_ylabel(output(found.law.output))
     if split:
-      one.set_title(f'{split} = {number(levels[i])}')
+      one.set_title(f'{plain(split)} = {numbers(levels)[i]}')
   legend(figure, key, by, held_by, bool(held))
   said = ('' if key is None or len(key.lines) > len(key.shown) or _exact(key, x[by]) else
           f' Markers tell the nearest {by} in the key; colours lie in between as {by} does.')
@@ -126,14 +127,14 @@ def legend(figure: Figure, key: Key | None, by: str, held_by: np.ndarray, held: 
   axes = figure.axes[0]
   handles, names = axes.get_legend_handles_labels()
   if key is not None:
-    for value in key.shown[::-1]:
+    for value, said in zip(key.shown[::-1], numbers(key.shown[::-1])):
       handles += axes.plot([], [], color=key.colour(value), marker=key.marker(value), ms=5, lw=1.3,
                            ls=key.line(value))
-      names.append(f'{by} = {number(value)}')
-  for value in held_by[::-1]:
+      names.append(f'{by} = {said}')
+  for said in numbers(held_by[::-1]):
     handles += axes.plot([], [], color=HELD, ls=(0, (4, 2)), lw=1.3, marker='D', ms=5.5,
                          mfc='white')
-    names.append(f'{by} = {number(value)}, held out')
+    names.append(f'{by} = {said}, held out')
   if held and not len(held_by):
     handles += axes.plot([], [], color=HELD, ls='', marker='D', ms=5.5, mfc='white')
     names.append('held out')
