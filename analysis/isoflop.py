@@ -25,12 +25,12 @@ from analysis.optimum import Optimum
 from scaling.errors import InputError, bad
 
 APPROACHES = ('isoflop', 'envelope', 'pairs')
-RESAMPLE = ('noise', 'groups')
+INTERVALS = ('noise', 'groups')
 
 
 def find(inputs: Mapping[str, Any], loss: Any = None, *, approach: str = 'isoflop',
          minimum: str = 'parabola', window: float = 3.0, tolerance: float = 0.05,
-         noise: float | None = None, resample: str = 'noise', draws: int = 1000,
+         noise: float | None = None, interval: str = 'noise', draws: int = 1000,
          level: float = 0.9, groups: Any = None, curves: Any = None, seed: int = 0,
          extra: Mapping[str, Any] | None = None) -> Optimum:
   """The frontier from inputs {'N', 'C' or 'D'} [n] and loss [n]; C = 6 N D gives the other.
@@ -38,13 +38,13 @@ def find(inputs: Mapping[str, Any], loss: Any = None, *, approach: str = 'isoflo
   approach: 'isoflop', 'envelope', or 'pairs' of inputs {'N', 'C', 'std'}, std of ln N. minimum:
   'parabola' or 'akima' at each budget; window: the parabola sees sizes within this factor of the
   lowest. tolerance: rows whose C differ by less are one budget. noise: standard deviation of ln
-  loss of a run; None takes it from what is left over around smooth curves. resample: 'noise' moves
+  loss of a run; None takes it from what is left over around smooth curves. interval: 'noise' moves
   every group's loss, 'groups' resamples groups. groups [n]: what was drawn independently; curves
   [n]: which training curve a row is on (envelope; default: its group).
 
   Raises InputError for a missing input, an option out of range, or when no minimum is left.
   """
-  _check(approach, minimum, window, tolerance, noise, resample, draws, level)
+  _check(approach, minimum, window, tolerance, noise, interval, draws, level)
   names = tuple(k for k in ('N', 'C', 'D', 'std') if k in inputs
                 and (k != 'std' or approach == 'pairs'))
   for name in ('N', 'std') if approach == 'pairs' else ('N',):
@@ -68,7 +68,7 @@ def find(inputs: Mapping[str, Any], loss: Any = None, *, approach: str = 'isoflo
   random = np.random.default_rng(seed)
   if approach == 'pairs':
     return _pairs(x, draws, level, random, common)
-  work = _Work(x, found.loss, codes, minimum, window, tolerance, noise, resample, draws, level,
+  work = _Work(x, found.loss, codes, minimum, window, tolerance, noise, interval, draws, level,
                random)
   if approach == 'envelope':
     return work.envelope(codes if curves is None else np.asarray(curves)[place], common)
@@ -102,13 +102,16 @@ class _Work:
   window: float
   tolerance: float
   noise: float | None
-  resample: str
+  interval: str
   draws: int
   level: float
   random: np.random.Generator
 
   def isoflop(self, common: dict[str, Any]) -> Optimum:
     lists = minima.budgets(self.x['C'], self.tolerance)
+    first = [minima.locate(self._curve(chosen), self.method, self.window) for chosen in lists]
+    self.loss[:] = minima.at_equal_c(self.x['C'], self.loss, lists,
+                                     [m for m in first if isinstance(m, Minimum)])
     curves = [self._curve(chosen) for chosen in lists]
     noise, source = self._noise(curves)
     moved = noise * self.random.normal(size=(self.draws, self.codes.max() + 1))[:, self.codes]
@@ -126,15 +129,16 @@ class _Work:
                       f'on the interpolation (C = {_some(edges)})')
     options = {'minimum': self.method, 'tolerance': self.tolerance,
                'window': self.window if self.method == 'parabola' else None,
-               'noise': {'std_ln_loss': noise, 'from': source}, 'interval_method': self.resample}
+               'noise': {'std_ln_loss': noise, 'from': source}, 'interval_method': self.interval}
     lines: tuple[Line | None, Line | None] = (None, None)
     if len(found) < 2:
       warnings.append('too few budgets: one minimum gives no frontier')
     else:
       stars = np.stack([m.draws for m in found], 1)
-      if self.resample == 'groups':
+      if self.interval == 'groups':
         stars = self._resampled([lists[k] for k in kept])
-        warnings += _failed(np.isfinite(stars).sum(1) < 2)
+        failed = float(np.mean(np.isfinite(stars).sum(1) < 2))
+        warnings += [f'{failed:.0%} of the resamples have no frontier'] if failed > 0.05 else []
       lines = self._lines(found, stars)
       warnings += frontier.about(lines[0], len(found))
     reach = (min(m.flops for m in found), max(m.flops for m in found))
@@ -176,7 +180,7 @@ class _Work:
     noise, source = self._noise(made.slices())
     group = np.array([self.codes[np.flatnonzero(curve == name)[0]] for name in names])
     shifts = noise * self.random.normal(size=(self.draws, self.codes.max() + 1))[:, group]
-    lines = made.lines(shifts, self._counts()[:, group] if self.resample == 'groups' else None)
+    lines = made.lines(shifts, self._counts()[:, group] if self.interval == 'groups' else None)
     failed = 1 - len(lines[0].slopes) / self.draws
     if failed > 0.2:
       warnings.append(f'no intervals: {failed:.0%} of the draws have no frontier')
@@ -185,7 +189,7 @@ class _Work:
     low, high = np.exp(made.ln_c[whole][[0, -1]])
     return Optimum(**common, n_line=lines[0], d_line=lines[1], envelope=made, warnings=warnings,
                    reach=(float(low), float(high)), options={
-                       'sizes': sizes, 'curves': len(names), 'interval_method': self.resample,
+                       'sizes': sizes, 'curves': len(names), 'interval_method': self.interval,
                        'noise': {'std_ln_loss': noise, 'from': source}})
 
   def _noise(self, curves: Sequence[Curve]) -> tuple[float, str]:
@@ -214,21 +218,16 @@ def left_out(lost: Sequence[tuple[float, int, str]], budgets: int) -> list[str]:
   return found
 
 
-def _failed(lost: np.ndarray) -> list[str]:
-  share = float(lost.mean())
-  return [f'{share:.0%} of the resamples have no frontier'] if share > 0.05 else []
-
-
 def _some(values: Sequence[float]) -> str:
   shown = ', '.join(f'{v:.3g}' for v in values[:5])
   return shown + (f' and {len(values) - 5} more' if len(values) > 5 else '')
 
 
 def _check(approach: str, minimum: str, window: float, tolerance: float, noise: float | None,
-           resample: str, draws: int, level: float) -> None:
+           interval: str, draws: int, level: float) -> None:
   for name, value, allowed in (('approach', approach, APPROACHES),
                                ('minimum', minimum, minima.METHODS),
-                               ('resample', resample, RESAMPLE)):
+                               ('interval', interval, INTERVALS)):
     if value not in allowed:
       raise bad(name, value, f'it is one of {", ".join(allowed)}')
   if not (math.isfinite(window) and window > 1):

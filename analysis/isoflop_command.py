@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from analysis import frontier_plot, isoflop, points, tables
+from analysis import frontier_plot, isoflop, points, readers, tables
 from analysis.fit_command import code_version, command
 from analysis.minima import METHODS
 from analysis.optimum import Optimum
 from analysis.points import Points
+from analysis.sampling import Options
 from scaling import cli
 from scaling.errors import InputError, bad
 
@@ -26,17 +27,26 @@ def start() -> None:
   flags.DEFINE_string('domain', None, 'Whose loss, when the workdir has several.')
   flags.DEFINE_string('rows', None, 'Rows of a workdir: final (the last of each run) or all '
                       '(default: all for the envelope).')
-  flags.DEFINE_string('data', None, 'A CSV or JSON-lines file, instead of a workdir.')
+  flags.DEFINE_string('data', None, 'A CSV, JSON, Parquet or TensorBoard file, or a folder of '
+                      'the last, instead of a workdir.')
+  flags.DEFINE_string('format', '', f'Of --data: {", ".join(readers.FORMATS)} (default: by its '
+                      'content).')
   flags.DEFINE_string('columns', '', 'N=..., C=..., D=..., loss=... over the columns of --data; '
                       'std=... of ln N for pairs.')
   flags.DEFINE_string('where', '', "A condition on the rows, such as 'loss < 5 and N > 1e6'.")
   flags.DEFINE_string('group', '', 'The column that says which rows belong to one run.')
+  flags.DEFINE_string('best_over', '', 'Settings tried per N and C, such as peak_lr,batch: keep '
+                      'the lowest loss.')
+  flags.DEFINE_string('seed', '', 'The column of --data that tells replicates apart.')
+  flags.DEFINE_string('resample', '', 'The column of --data that tells evaluation resamples of one '
+                      'run apart.')
   flags.DEFINE_string('approach', 'isoflop', f'{", ".join(isoflop.APPROACHES)}.')
   flags.DEFINE_string('minimum', 'parabola', f'At each budget: {" or ".join(METHODS)}.')
   flags.DEFINE_float('window', 3.0, 'A parabola sees the sizes within this factor of the lowest.')
   flags.DEFINE_float('tolerance', 0.05, 'Rows whose C differ by less are one budget.')
   flags.DEFINE_float('noise', None, 'Standard deviation of ln loss of a run (default: measured).')
-  flags.DEFINE_string('resample', 'noise', f'For the intervals: {" or ".join(isoflop.RESAMPLE)}.')
+  flags.DEFINE_string('interval', 'noise', 'From moving losses by their noise, or from resampling '
+                      'groups: noise or groups.')
   flags.DEFINE_integer('draws', 1000, 'Draws for the intervals.')
   flags.DEFINE_float('level', 0.9, 'Of the intervals.')
   flags.DEFINE_list('flops', [], 'Budgets to predict N and D for: 1e18,1e20.')
@@ -58,15 +68,21 @@ def main(argv: list[str]) -> None:
   flops = [_budget(text) for text in FLAGS.flops]
   if FLAGS.approach not in isoflop.APPROACHES:
     raise bad('--approach', FLAGS.approach, f'it is one of {", ".join(isoflop.APPROACHES)}')
-  data, curves = _of_table() if FLAGS.data is not None else _of_logs()
+  if FLAGS.approach != 'isoflop':
+    for name in ('best_over', 'seed', 'resample'):
+      if FLAGS[name].value:
+        raise InputError(f'--{name} goes with --approach=isoflop')
+  options = Options(FLAGS.best_over, FLAGS.seed, FLAGS.resample)
+  data, curves = _of_table(options) if FLAGS.data is not None else _of_logs(options)
   noise = FLAGS.noise if FLAGS.noise is not None else data.noise or None
   found = isoflop.find(
       data.inputs, data.loss, approach=FLAGS.approach, minimum=FLAGS.minimum, window=FLAGS.window,
-      tolerance=FLAGS.tolerance, noise=noise, resample=FLAGS.resample, draws=FLAGS.draws,
+      tolerance=FLAGS.tolerance, noise=noise, interval=FLAGS.interval, draws=FLAGS.draws,
       level=FLAGS.level, groups=data.groups, curves=curves,
       extra={'columns': data.columns, 'data': data.data, 'command': command('analysis.isoflop'),
              'code_version': code_version()})
   found.warnings.extend(data.notes)
+  found.dropped.update(data.left_out)
   if FLAGS.noise is None and noise is not None:
     found.options['noise']['from'] = 'runs that differ in their seed alone'
   predictions = [found.predict(c) for c in flops]
@@ -80,34 +96,39 @@ def main(argv: list[str]) -> None:
       print(f'\nwritten to {FLAGS.out}')
 
 
-def _of_table() -> tuple[Points, np.ndarray | None]:
+def _of_table(options: Options) -> tuple[Points, np.ndarray | None]:
   for name in ('study', 'domain', 'rows'):
     if FLAGS[name].value is not None:
       raise InputError(f'--{name}={FLAGS[name].value}: it goes with --logs; --where and --columns '
                        'choose the rows and columns of a file')
   given = set(tables.columns(FLAGS.columns))
   if not given & {'C', 'D'}:
-    given |= set(tables.read(FLAGS.data).columns) & {'C', 'D'} or {'C'}
+    given |= set(tables.read(FLAGS.data, FLAGS.format).columns) & {'C', 'D'} or {'C'}
   inputs = ('N', *(k for k in ('C', 'D') if k in given))
   pairs = FLAGS.approach == 'pairs'
   if FLAGS.approach == 'envelope' and not FLAGS.group:
     raise InputError('--group: the envelope needs the column that says which training curve a row '
                      'is on')
   declared = isoflop.declared(inputs, 'std' if pairs else 'loss')
-  data = points.of_table(declared, FLAGS.data, FLAGS.columns, FLAGS.where, FLAGS.group)
+  data = points.of_table(declared, FLAGS.data, FLAGS.columns, FLAGS.where, FLAGS.group,
+                         form=FLAGS.format, options=options)
   if pairs:
     data.inputs['std'] = data.loss
   return data, data.groups if FLAGS.approach == 'envelope' else None
 
 
-def _of_logs() -> tuple[Points, np.ndarray | None]:
+def _of_logs(options: Options) -> tuple[Points, np.ndarray | None]:
   if FLAGS.columns or FLAGS.approach == 'pairs':
     raise InputError('--columns and --approach=pairs go with --data; a workdir has the columns it '
                      'needs')
+  for name in ('format', 'seed', 'resample'):
+    if FLAGS[name].value:
+      raise InputError(f'--{name} goes with --data')
   curves = FLAGS.approach == 'envelope'
   rows = FLAGS.rows or ('all' if curves else 'final')
   law = isoflop.declared(('N', 'C', 'D'))
-  read = [points.of_logs(law, FLAGS.logs, FLAGS.study, FLAGS.domain, rows, FLAGS.where, group)
+  read = [points.of_logs(law, FLAGS.logs, FLAGS.study, FLAGS.domain, rows, FLAGS.where, group,
+                         options=options)
           for group in ((FLAGS.group, 'run_id') if curves else (FLAGS.group,))]
   return read[0], read[1].groups if curves else None
 

@@ -141,6 +141,27 @@ def locate(curve: Curve, method: str, window: float) -> Minimum | str:
                  float(least[0]), 1.0, np.zeros(0), curve, parabola, (float(low), float(high)))
 
 
+def at_equal_c(c: np.ndarray, loss: np.ndarray, rows: list[np.ndarray], found: list[Minimum],
+               ) -> np.ndarray:
+  """The losses [n] moved to the C of their budget, where rows of one budget differ in C.
+
+  dL / d ln C at the optimal N is the slope of the least loss along the frontier (the envelope
+  theorem), here that of a quadratic through the minima found without it.
+  """
+  if len(found) < 2:
+    return loss
+  at = np.log([m.flops for m in found])
+  middle = at.mean()
+  slope = np.polyder(np.polyfit(at - middle, np.log([m.loss for m in found]),
+                                2 if len(found) > 3 else 1))
+  moved = loss.copy()
+  for chosen in rows:
+    away = np.log(c[chosen]) - np.log(c[chosen]).mean()
+    here = np.clip(np.log(c[chosen]).mean(), at.min(), at.max()) - middle
+    moved[chosen] *= np.exp(-min(float(np.polyval(slope, here)), 0.0) * away)
+  return moved
+
+
 def scatter(curves: list[Curve]) -> float:
   """Standard deviation of ln loss around cubics through the seven sizes nearest each lowest one.
 

@@ -67,13 +67,13 @@ def test_units_change_only_the_coefficients():
   assert scaled.predict(100.0)['N'] == pytest.approx(raw.predict(1e20)['N'] / 1e9, rel=1e-9)
 
 
-@pytest.mark.parametrize(('resample', 'studies'), [('noise', 60), ('groups', 15)])
-def test_intervals_hold_the_truth(resample, studies):
+@pytest.mark.parametrize(('interval', 'studies'), [('noise', 60), ('groups', 15)])
+def test_intervals_hold_the_truth(interval, studies):
   """90 % intervals, over a few studies: far too narrow ones would be seen."""
   truth = float(data.LAW.best(data.TRUTH, 1e22)['N'])
   inside = []
   for seed in range(studies):
-    found = isoflop.find(*data.isoflop(noise=0.004, seed=seed), resample=resample, draws=100)
+    found = isoflop.find(*data.isoflop(noise=0.004, seed=seed), interval=interval, draws=100)
     low, high = found.n_line.ends('slope', 0.9)
     at_low, at_high = found.predict(1e22)['intervals']['N']
     inside.append((low < data.SLOPE < high, at_low < truth < at_high))
@@ -153,6 +153,36 @@ def test_nearly_equal_budgets_are_grouped():
   assert len(minima.budgets(c, 0.0)) == 5
 
 
+def test_losses_are_moved_to_their_budgets_c():
+  """C up to 12 % off within a budget: 1.2 % in the loss, where a factor two in N is worth 1 %."""
+  x, _ = data.isoflop()
+  off = np.exp(np.random.default_rng(2).uniform(-0.12, 0.12, len(x['N'])))
+  x = {'N': x['N'], 'D': x['D'] * off, 'C': x['C'] * off}
+  loss = data.LAW.predict(data.TRUTH, x)
+  for minimum, near in (('parabola', 0.006), ('akima', 0.015)):
+    found = isoflop.find(x, loss, tolerance=0.3, minimum=minimum)
+    assert len(found.minima) == 7 and found.warnings == []
+    assert found.n_line.slope == pytest.approx(data.SLOPE, abs=near)
+  assert loss[0] == data.LAW.predict(data.TRUTH, x)[0]  # what was given is left as it was
+
+
+def test_the_best_setting_of_each_point_and_the_noise_of_seeds(tmp_path):
+  x, loss = data.isoflop()
+  random = np.random.default_rng(0)
+  table = pd.concat([pd.DataFrame({
+      'N': x['N'], 'C': x['C'], 'lr': lr, 'seed': seed,
+      'loss': loss * (1 + worse) * np.exp(0.002 * random.normal(size=len(loss)))})
+      for lr, worse in ((1e-3, 0.05), (2e-3, 0.0), (4e-3, 0.08)) for seed in (0, 1)])
+  table.to_csv(tmp_path / 'runs.csv', index=False)
+  done = run(f'--data={tmp_path}/runs.csv', '--best_over=lr', '--seed=seed', '--json')
+  assert done.returncode == 0, done.stderr
+  found = json.loads(done.stdout)
+  assert found['n_points'] == 126 and sum(found['n_dropped'].values()) == 252
+  assert found['noise']['std_ln_loss'] == pytest.approx(0.002, rel=0.2)
+  assert 'seed' in found['noise']['from']
+  assert found['frontier']['a'] == pytest.approx(data.SLOPE, abs=0.02)
+
+
 def test_seeds_are_averaged_and_groups_move_together():
   x, loss = data.isoflop(noise=0.004)
   twice = {k: np.tile(v, 2) for k, v in x.items()}
@@ -190,7 +220,7 @@ def test_pairs():
 
 @pytest.mark.parametrize('options', [
     {'approach': 'guess'}, {'minimum': 'cubic'}, {'window': 1.0}, {'tolerance': -0.1},
-    {'noise': -1.0}, {'resample': 'rows'}, {'draws': 3}, {'level': 1.0}])
+    {'noise': -1.0}, {'interval': 'rows'}, {'draws': 3}, {'level': 1.0}])
 def test_bad_options_are_one_line(options):
   with pytest.raises(InputError, match=next(iter(options))):
     isoflop.find(*data.isoflop(), **options)
