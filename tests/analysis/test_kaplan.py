@@ -149,3 +149,12 @@ def test_m4_solves_its_equation(a):
   assert inside.sum() > 20
   np.testing.assert_allclose((y - 1.5)[inside] / (9 - y)[inside]**a, 50 * x[inside]**-0.3,
                              rtol=1e-10)
+
+
+def test_units_follow_an_exponent_that_is_held_or_tied():
+  law = laws.get('kaplan')
+  assert laws.fix(law, {'alpha_N': 0.076}).parameters[0].units == (('N', 1.0), ('loss', 1 / 0.076))
+  assert laws.tie(law, {'alpha_N': 'alpha_D'}).parameters[0].units == (
+      ('N', 1.0), ('loss', '1/alpha_D'))
+  m1 = laws.fix(laws.get('m1'), {'c': -0.2})
+  assert m1.parameters[0].units == (('loss', 1.0), ('x', 0.2))
