@@ -17,6 +17,7 @@ from scipy import special
 
 from analysis import (
   diagnostics,
+  hypothesis,
   laws,
   metrics,
   objectives,
@@ -34,7 +35,8 @@ from analysis.uncertainty import Profile
 from scaling import files
 from scaling.errors import InputError, bad
 
-BOOTSTRAP, PROFILE = 'bootstrap', 'profile likelihood'
+BOOTSTRAP, PROFILE, PERCENTILE = 'bootstrap', 'profile likelihood', 'percentile bootstrap'
+INTERVALS = {'auto': None, 'bootstrap': BOOTSTRAP, 'profile': PROFILE, 'percentile': PERCENTILE}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ class Fit:
       for name, ends in self.profile.optimum(budget).items():
         best |= {f'{name}_low': np.minimum(ends.low, best[name]),
                  f'{name}_high': np.maximum(ends.high, best[name])}
-    elif self.interval_method == BOOTSTRAP:
+    elif self.interval_method is not None:
       params = self.refits()
       found = self.law.best({k: v[:, None] for k, v in params.items()}, budget)
       for name in self.law.optimum_of:
@@ -214,10 +216,13 @@ class Fit:
   @functools.cached_property
   def _spread_samples(self) -> np.ndarray:
     assert self.samples is not None
+    if self.interval_method == PERCENTILE:
+      return self.samples
     lower, upper = self._coordinates.bounds()
-    return np.clip(uncertainty.spread(self.samples, self._centre, len(np.unique(self.groups)),
-                                      self.level, self.objective.quadratic(self.residual)),
-                   lower, upper)
+    spread = uncertainty.spread(self.samples, self._centre, len(np.unique(self.groups)),
+                                len(self.loss), self.level,
+                                self.objective.quadratic(self.residual))
+    return np.clip(spread, lower, upper)
 
   def _from_samples(self, x: dict[str, np.ndarray], new: bool) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles over refits, each with the residual of some row added for a new run."""
@@ -243,7 +248,8 @@ class Fit:
 def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None = None,
         huber_delta: float | None = None, bootstrap: int = 200, level: float = 0.9,
         groups: Any = None, weights: Any = None, noise_floor: float = 0.0,
-        components: Components | None = None,
+        components: Components | None = None, interval: str = 'auto', strata: Any = None,
+        test: Mapping[str, float] | None = None,
         starts: Mapping[str, Sequence[float]] | None = None, seed: int = 0,
         extra: Mapping[str, Any] | None = None) -> Fit:
   """Fits `law` to loss [n] (the law's output) at inputs {name: [n]}, in float64.
@@ -253,6 +259,9 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
   independently, e.g. run ids (default: every row). weights [n]: how often each row counts, or
   1 / variance. noise_floor: the least standard deviation of a residual that intervals assume.
   components: of the noise, of losses that are means over evaluation resamples (analysis/noise.py).
+  interval: auto (bootstrap from three groups a parameter on, else profile), bootstrap, profile or
+  percentile (plain, as papers publish it). strata [n]: groups are resampled within these. test:
+  {parameter: value} to test against, under `tests` (analysis/hypothesis.py).
   starts: a starting grid in natural units, logarithms for parameters on a log scale (default: the
   law's own, relative to the data). Rows with a value that the law or the objective cannot take are
   dropped and counted in `dropped`.
@@ -262,7 +271,14 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
   """
   chosen = objective_of(law, objective, huber_delta)
   _check_options(bootstrap, level, noise_floor)
+  if interval not in INTERVALS:
+    raise bad('interval', interval, f'it is {", ".join(INTERVALS)}')
+  hypothesis.check(law, test or {})
   used = rows.usable(law, inputs, loss, groups, weights, chosen.log)
+  if strata is not None:
+    if np.shape(strata) != np.shape(loss):
+      raise InputError(f'{law.name}: strata has shape {np.shape(strata)}, loss {np.shape(loss)}')
+    strata = np.asarray(strata)[used.kept]
   x, y = used.inputs, used.loss
   size = len(law.parameters)
   if not len(y) or len(y) < size:
@@ -288,26 +304,37 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
              extra={'columns': {}, 'data': {'source': None, 'sha256': None}, 'code_version': None,
                     'minima': [{'params': {n: float(v) for n, v in coordinates.natural(u).items()},
                                 'above': float(above)} for u, above in found.others],
+                    'search': {'converged': found.converged, 'gradient': found.gradient,
+                               'restarts': found.restarts},
                     **(extra or {})})
   if not bootstrap:
-    return bare
-  done = _with_intervals(bare, found.u, bootstrap, seed)
+    return bare if not test else dataclasses.replace(bare, warnings=[
+        *bare.warnings, 'the parameter values were not tested: that needs intervals'])
+  done = _with_intervals(bare, found.u, bootstrap, seed, interval, strata)
+  if test and done.interval_method is not None:
+    count = len(np.unique(done.groups))
+    result = (hypothesis.likelihood(done.profile, count, test) if done.samples is None
+              else hypothesis.wald(law, params, done.refits(), test))
+    done = dataclasses.replace(done, extra=done.extra | {'tests': [result]})
   if components is None or not done.intervals:
     return done
   return dataclasses.replace(done, intervals=shift.parameters(
       law, params, done.intervals, components.half_width(level), chosen.log))
 
 
-def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
+def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int, interval: str,
+                    strata: np.ndarray | None) -> Fit:
   names, size = bare.law.names, u.size
   groups = len(np.unique(bare.groups))
   if groups <= size:
     return dataclasses.replace(bare, warnings=bare.warnings + [
         f'no intervals: {groups} groups for {size} parameters leave nothing to judge the noise by'])
-  if groups >= 3 * size:
+  method = INTERVALS[interval] or (BOOTSTRAP if groups >= 3 * size else PROFILE)
+  if method != PROFILE:
     samples = uncertainty.bootstrap(bare.law, bare._coordinates, bare.objective, bare._data,
-                                    bare.groups, bare.weights, u, bootstrap, seed)
-    done = dataclasses.replace(bare, samples=samples, interval_method=BOOTSTRAP)
+                                    bare.groups, bare.weights, u, bootstrap, seed, strata,
+                                    plain=method == PERCENTILE)
+    done = dataclasses.replace(bare, samples=samples, interval_method=method)
     params = done.refits()
     quantiles = {n: np.quantile(params[n], done._tails) for n in names}
     open_ = diagnostics.unbounded(done.law, done._spread_samples, done.level)
@@ -315,8 +342,9 @@ def _with_intervals(bare: Fit, u: np.ndarray, bootstrap: int, seed: int) -> Fit:
         n: [float(a), float(b)] for n, (a, b) in quantiles.items()})
   done = dataclasses.replace(bare, interval_method=PROFILE)
   ends = done.profile.parameters()
-  warnings = [f'intervals from the profile likelihood: {groups} groups are fewer than three times '
-              f'the {size} parameters, too few to resample']
+  warnings = [] if interval == 'profile' else [
+      f'intervals from the profile likelihood: {groups} groups are fewer than three times '
+      f'the {size} parameters, too few to resample']
   intervals = {}
   for i, name in enumerate(names):
     value = bare.params[name]

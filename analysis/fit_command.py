@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from analysis import diagnostics, fit, laws, metrics, noise, points, readers, rows
+from analysis import diagnostics, fit, laws, metrics, noise, points, readers, rows, validation
 from analysis.laws import Law
 from analysis.points import Points
 from analysis.sampling import Options
@@ -57,6 +57,11 @@ def start() -> None:
   flags.DEFINE_float('huber_delta', None, 'Where the Huber loss turns linear (default: as above).')
   flags.DEFINE_integer('bootstrap', 200, 'Refits for the intervals; 0: no intervals.')
   flags.DEFINE_float('level', 0.9, 'Of the intervals.')
+  flags.DEFINE_string('interval', 'auto', f'{", ".join(fit.INTERVALS)}; percentile: as papers do.')
+  flags.DEFINE_string('stratify', '', 'A column: groups are resampled within its values.')
+  flags.DEFINE_string('test', '', 'Parameter values to test: E=1.69,A=406.4,...')
+  flags.DEFINE_list('validate', [], 'Predict rows left out: largest, rolling, or inputs to k-fold '
+                    'by (N,D,r).')
   flags.DEFINE_string('out', None, 'Where to write fit.json.')
   cli.run(main)
 
@@ -69,7 +74,8 @@ def main(argv: list[str]) -> None:
   if FLAGS.out is not None:
     cli.check_output(FLAGS.out)
   options = Options(FLAGS.best_over, FLAGS.seed, FLAGS.resample,
-                    fit.objective_of(law, FLAGS.objective, FLAGS.huber_delta).log)
+                    fit.objective_of(law, FLAGS.objective, FLAGS.huber_delta).log,
+                    stratify=FLAGS.stratify)
   if FLAGS.data is not None:
     for name in ('study', 'domain', 'rows'):
       if FLAGS[name].value != FLAGS[name].default:
@@ -89,7 +95,8 @@ def main(argv: list[str]) -> None:
   found = fit.fit(law, data.inputs, data.loss, objective=FLAGS.objective,
                   huber_delta=FLAGS.huber_delta, bootstrap=FLAGS.bootstrap, level=FLAGS.level,
                   groups=data.groups, weights=data.weights, noise_floor=data.noise,
-                  components=data.components,
+                  components=data.components, interval=FLAGS.interval, strata=data.strata,
+                  test=_numbers('test', FLAGS.test),
                   extra={'columns': data.columns, 'data': data.data, 'command': command(),
                          'code_version': code_version()})
   found = dataclasses.replace(found, warnings=[*found.warnings, *data.notes],
@@ -98,6 +105,8 @@ def main(argv: list[str]) -> None:
     found = with_lack_of_fit(found, data)
   if data.held_out is not None:
     found = with_held_out(found, data.held_out)
+  if FLAGS.validate:
+    found = with_validation(found, list(dict.fromkeys(FLAGS.validate)))
   print(text(found))
   if FLAGS.out:
     found.save(FLAGS.out)
@@ -118,16 +127,29 @@ def with_lack_of_fit(found: fit.Fit, data: Points) -> fit.Fit:
   return dataclasses.replace(found, warnings=warnings, extra=found.extra | {'lack_of_fit': test})
 
 
+def with_validation(found: fit.Fit, kinds: list[str]) -> fit.Fit:
+  """The fit with how well its law predicts rows left out, under `validation`."""
+  results = validation.all_of(
+      found.law, found.inputs, found.loss, kinds, groups=found.groups, weights=found.weights,
+      bootstrap=min(FLAGS.bootstrap, 100), level=found.level, objective=found.objective.name,
+      huber_delta=found.objective.delta, noise_floor=found.noise_floor)
+  return dataclasses.replace(found, extra=found.extra | {
+      'validation': [v.to_dict() for v in results]})
+
+
 def restricted(law: Law, fixed: str, tied: str) -> Law:
   """The law with the parameters of --fix and --tie held or tied. InputError if it has no such."""
-  law = laws.tie(law, dict(_pairs('tie', tied)))
+  return laws.fix(laws.tie(law, dict(_pairs('tie', tied))), _numbers('fix', fixed))
+
+
+def _numbers(flag: str, text_: str) -> dict[str, float]:
   values = {}
-  for name, text_ in _pairs('fix', fixed):
+  for name, number in _pairs(flag, text_):
     try:
-      values[name] = float(text_)
+      values[name] = float(number)
     except ValueError:
-      raise bad(f'--fix {name}', text_, 'it must be a number') from None
-  return laws.fix(law, values)
+      raise bad(f'--{flag} {name}', number, 'it must be a number') from None
+  return values
 
 
 def _pairs(flag: str, text_: str) -> list[tuple[str, str]]:
@@ -190,6 +212,16 @@ def text(found: fit.Fit) -> str:
   if test:
     lines.append(f'lack of fit: F({test["df"][0]}, {test["df"][1]}) = {test["F"]:.3g}, '
                  f'p = {test["p"]:.2g}')
+  for test in found.extra.get('tests') or []:
+    size = (f'chi2({test["df"]}) = {test["chi2"]:.4g}' if 'chi2' in test else
+            f'F({test["df"][0]}, {test["df"][1]}) = {test["F"]:.4g}')
+    lines.append('test of ' + ', '.join(f'{k} = {v:g}' for k, v in test['values'].items())
+                 + f': {size}, p = {test["p"]:.2g}')
+  for part in found.extra.get('validation') or []:
+    lines.append(f'left out, {part["split"]}: ' + '   '.join(
+        f'{k} {part[k]:.4g}' for k in ('r2', 'mean_relative_error', 'rmse_log', 'coverage')
+        if part[k] is not None) + f'   ({part["n"]} rows, {part["folds"]} folds)')
+    lines += [f'  not fitted: {why}' for why in part['failed']]
   held = found.extra.get('held_out') or []
   if held:
     lines += ['', f'held out{"":12}actual  predicted   error   {percent} prediction interval']

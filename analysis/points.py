@@ -35,6 +35,7 @@ class Points:
   notes: tuple[str, ...] = ()
   cells: np.ndarray | None = None  # replicates, runs alike but for their seed, share a value
   components: Components | None = None  # of the noise, when runs have evaluation resamples
+  strata: np.ndarray | None = None  # of --stratify
   left_out: dict[str, int] = dataclasses.field(default_factory=dict)  # reason: rows
 
 
@@ -103,13 +104,18 @@ def _points(law: Law, table: pd.DataFrame, held: np.ndarray, expressions: Mappin
     sample = dataclasses.replace(sample, cells=None)
   data = data | {name: value for name, value in (
       ('weight', weight), ('hold_out', hold_out), ('best_over', options.best_over),
-      ('seed', options.seed), ('resample', options.resample)) if value.strip()}
+      ('seed', options.seed), ('resample', options.resample),
+      ('stratify', options.stratify)) if value.strip()}
   groups = _groups(sample.table, group)
+  strata = None
+  if options.stratify:
+    strata = sampling.column(sample.table, '--stratify', options.stratify)
 
   def part(held: bool, **also: Any) -> Points:
     found = sample.take(np.flatnonzero(sample.held == held))
     return Points(inputs=found.inputs, loss=found.loss, groups=groups[sample.held == held],
-                  columns=columns, data=data, weights=found.weights, cells=found.cells, **also)
+                  columns=columns, data=data, weights=found.weights, cells=found.cells,
+                  strata=None if strata is None else strata[sample.held == held], **also)
 
   return part(False, held_out=part(True) if sample.held.any() else None, notes=sample.notes,
               noise=sampling.floor(sample, options.log), components=sample.components,

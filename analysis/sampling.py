@@ -21,6 +21,7 @@ class Options:
   seed: str = ''
   resample: str = ''
   log: bool = True
+  stratify: str = ''
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,12 +1,18 @@
 """How far off a fit may be: bootstrap over groups, and the profile likelihood for few groups.
 
 Groups are what was drawn independently: runs that share no ancestor. With at least three times as
-many groups as parameters the groups are resampled and refitted (objective and all); samples are
-then spread around the fit by F^q, with F = sqrt(G / (G - P)) t / z (the ratio of the Student to the
-normal quantile) and q the share of residuals in the objective's quadratic part. Without that,
-percentile intervals of a least-squares fit (q = 1) are too narrow; those of a nearly absolute one
-(q = 0) are wide enough as they are (docs/fit.md has the coverage). With fewer, every quantity h has
-the interval
+many groups as parameters the law is refitted, objective and all, with random weights of mean one on
+the groups (exponential, the Bayesian bootstrap of Rubin 1981). Resampling whole groups, the usual
+way, leaves some out in every sample: with few groups the corners of a grid are missing again and
+again, and an objective near absolute values, which follows single rows, is spread too far (measured
+coverage of 90 % intervals .96 at 20 groups, against .92 to .93). Refits see residuals that the fit
+has made smaller, by 1 - h at a row of leverage h, on average P / G; samples are therefore spread
+around the fit by F^e, F = t / (z (1 - P / G)) with the ratio of the Student to the normal quantile
+(the jackknife's correction, HC3). For squares e = 1; where absolute values rule, following single
+rows makes the spread large enough by itself, and the less so the more rows a group has:
+e = q^(1 + G / n), q the share of residuals in the objective's quadratic part, n rows (a choice that
+the measured coverage bears out, not a theorem). `percentile` is the plain one, as papers publish: groups
+resampled, quantiles taken as they are. With fewer groups every quantity h has the interval
 
   {c : min over {u : h(u) = c} of SSR(u) - min SSR <= t^2 s^2},   s^2 = max(SSR / (G-P), floor^2),
 
@@ -29,6 +35,7 @@ from analysis import objectives, solver
 from analysis.coordinates import Coordinates
 from analysis.laws.law import Law
 from analysis.objectives import Objective
+from scaling.errors import InputError
 
 # Where a profile is looked at, in linearised half-widths from the estimate.
 MULTIPLES = np.array([0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.5, 7.0, 12.0, 30.0, 100.0])
@@ -45,31 +52,57 @@ class Interval:
   flat_high: np.ndarray
 
 
+def draws(groups: np.ndarray, strata: np.ndarray | None, samples: int, seed: int, plain: bool,
+          ) -> np.ndarray:
+  """Weights of groups [samples, G], in the order of np.unique; their mean is one in every stratum.
+
+  plain: counts of groups drawn with replacement, else exponential. strata [n] of rows: drawn apart
+  from one another. Raises InputError when a group has rows of two strata.
+  """
+  random = np.random.default_rng(seed)
+  names, first, member = np.unique(groups, return_index=True, return_inverse=True)
+  of = np.zeros(len(names), int)
+  if strata is not None:
+    code = np.unique(strata, return_inverse=True)[1]
+    of = code[first]
+    if np.any(of[member] != code):
+      raise InputError('strata: a group has rows of several strata')
+  weights = np.zeros((samples, len(names)))
+  for stratum in np.unique(of):
+    inside = np.flatnonzero(of == stratum)
+    count = len(inside)
+    if plain:
+      weights[:, inside] = random.multinomial(count, np.full(count, 1 / count), size=samples)
+    else:
+      drawn = random.exponential(size=(samples, count))
+      weights[:, inside] = drawn / drawn.mean(1, keepdims=True)
+  return weights
+
+
 def bootstrap(law: Law, coordinates: Coordinates, objective: Objective, data: dict[str, Any],
               groups: np.ndarray, row_weights: np.ndarray, u: np.ndarray, samples: int, seed: int,
-              ) -> np.ndarray:
-  """Refits of resampled groups, u [samples, P]; all of them in one batched program."""
-  random = np.random.default_rng(seed)
-  names, member = np.unique(groups, return_inverse=True)
-  counts = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=samples)
-  weights = counts[:, member] * row_weights
+              strata: np.ndarray | None = None, plain: bool = False) -> np.ndarray:
+  """Refits with random weights of groups, u [samples, P]; all of them in one batched program."""
+  counts = draws(groups, strata, samples, seed, plain)
+  member = np.unique(groups, return_inverse=True)[1]
   lower, upper = coordinates.bounds()
   refits = np.repeat(u[None], samples, 0)
   for delta in objective.deltas:
     refits = solver.minimise(
-        objectives.residuals(law, objective.log), refits, data, {}, weights,
+        objectives.residuals(law, objective.log), refits, data, {},
+        lambda lanes: counts[lanes][:, member] * row_weights,
         np.full(len(groups), delta), lower, upper, steps=STEPS).u
   return refits
 
 
-def spread(samples: np.ndarray, centre: np.ndarray, groups: int, level: float, quadratic: float,
-           ) -> np.ndarray:
-  """Samples [S, P] moved away from their centre; quadratic is q above."""
+def spread(samples: np.ndarray, centre: np.ndarray, groups: int, rows: int, level: float,
+           quadratic: float) -> np.ndarray:
+  """Samples [S, P] moved away from their centre by F^e; quadratic is q above."""
   size = samples.shape[-1]
   freedom = max(groups - size, 1)
   tail = (1 + level) / 2
-  factor = np.sqrt(groups / freedom) * special.stdtrit(freedom, tail) / special.ndtri(tail)
-  return centre + factor**quadratic * (samples - centre)
+  factor = groups / freedom * special.stdtrit(freedom, tail) / special.ndtri(tail)
+  return centre + factor**quadratic**(1 + groups / rows) * (samples - centre)
 
 
 @dataclasses.dataclass(frozen=True)

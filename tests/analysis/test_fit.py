@@ -187,7 +187,7 @@ def test_coverage_of_small_and_large_studies():
   """90 % intervals hold the truth about as often as they say (docs/fit.md has 500 studies)."""
   from tests.analysis import coverage
   for points in (12, 40):
-    shares = coverage.coverage(points, 150)
+    shares = coverage.coverage(coverage.chinchilla(points), 150)
     print(points, shares)
     for name, share in shares.items():
       assert 0.80 <= share <= 0.99, (points, name, share)
