@@ -2,7 +2,7 @@
 
   python -m analysis.compare --laws=chinchilla,kaplan --logs=DIR --out=compare.json
   python -m analysis.compare --laws=chinchilla,kaplan --data=runs.csv \\
-      --columns=N=params,N_nonembedding=nonemb,D=tokens --splits=largest,rolling,N --plot=compare.png
+      --columns=N=params,N_nonembedding=body,D=tokens --splits=largest,rolling,N --plot=c.png
 
 A law that declares another column for an input (kaplan's N is N_nonembedding) takes the column of
 that name where --columns gives one.
@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import flags
 
-from analysis import comparison, compare_plot, fit_command, laws, points, tables
+from analysis import compare_plot, comparison, fit_command, laws, points, tables
 from analysis.comparison import Comparison
 from analysis.laws.law import Law
 from analysis.points import Points
@@ -67,8 +67,8 @@ def main(argv: list[str]) -> None:
   print(text(result, FLAGS.splits))
   if FLAGS.out:
     one = next(iter(found.values()))
-    record = {**result.to_dict(), 'data': one.data, 'command': fit_command.command('analysis.compare'),
-              'code_version': fit_command.code_version()}
+    record = {**result.to_dict(), 'data': one.data, 'code_version': fit_command.code_version(),
+              'command': fit_command.command('analysis.compare')}
     files.replace(FLAGS.out, files.to_json(record) + '\n')
     print(f'\nwritten to {FLAGS.out}')
   if FLAGS.plot:

@@ -18,6 +18,7 @@ def draw(found: Comparison, path: str) -> None:
   kinds = list(dict.fromkeys(k for e in found.entries.values() for k in e.validations))
   figure, (left, right) = drawing.panels(2, width=11.0, height=max(3.4, 1.6 + 0.42 * len(names)))
   rows = np.arange(len(names))[::-1]
+  shown: list[float] = []
   for i, kind in enumerate(['in sample', *kinds]):
     values = []
     for entry in found.entries.values():
@@ -25,10 +26,12 @@ def draw(found: Comparison, path: str) -> None:
           entry.validations[kind].metrics if kind in entry.validations else {})
       value = measured.get('mean_relative_error')
       values.append(np.nan if value is None else 100 * value)
-    left.plot(values, rows, linestyle='none', marker='|' if i == 0 else MARKERS[(i - 1) % 7],
-              color=drawing.FAINT if i == 0 else COLOURS[(i - 1) % 7], markersize=12 if i == 0 else 7,
-              label=kind.replace('_', ' '))
-  left.set_xscale('log')
+    marker, colour = ('|', drawing.FAINT) if i == 0 else (MARKERS[(i - 1) % 7],
+                                                          COLOURS[(i - 1) % 7])
+    shown += values
+    left.plot(values, rows, linestyle='none', marker=marker, color=colour,
+              markersize=12 - 5 * (i > 0), label=kind.replace('_', ' '))
+  drawing.log_axis(left, 'x', shown)
   left.set_yticks(rows, names)
   left.set_ylim(-0.6, len(names) - 0.4)
   left.set_xlabel('mean relative error, %')

@@ -150,7 +150,7 @@ def extrapolation(entries: Mapping[str, Entry]) -> tuple[dict[str, float | None]
 
 def _held(law_of: Mapping[str, Law], points: Mapping[str, Points], names: Sequence[str], log: bool,
           ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray] | None:
-  """Inputs, loss and row numbers of the held-out rows that all laws can take; None if there are none."""
+  """Inputs, loss and row numbers of held-out rows that all laws can take; None without any."""
   parts = [(law_of[name], p) for name in names if (p := points[name].held_out) is not None]
   if len(parts) < len(names):
     return None

@@ -72,7 +72,7 @@ def unbounded(law: Law, samples: np.ndarray, level: float) -> list[str]:
 
 
 def coverage_of(inputs: Mapping[str, np.ndarray]) -> list[str]:
-  """Too few values of an input, or all of them along one line."""
+  """Too few values of an input, or a plan of sizes and tokens at one or two budgets."""
   found = []
   for name, values in inputs.items():
     count = len(np.unique(np.round(np.log(values), 6) if np.all(values > 0)
@@ -80,6 +80,12 @@ def coverage_of(inputs: Mapping[str, np.ndarray]) -> list[str]:
     if count < 3:
       found.append(f'only {count} value{"s" * (count > 1)} of {name}: at least three are needed '
                    'for a power and an offset')
+  if {'N', 'D'} <= set(inputs) and not found:
+    with np.errstate(all='ignore'):
+      budgets = len(np.unique(np.round(np.log(6 * inputs['N'] * inputs['D']), 2)))
+    if budgets < 3:
+      found.append(f'only {budgets} budget{"s" * (budgets > 1)} C = 6 N D: N and D are one thing '
+                   'there, and nothing shows how the optimum moves')
   return found
 
 

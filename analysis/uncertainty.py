@@ -7,12 +7,12 @@ way, leaves some out in every sample: with few groups the corners of a grid are 
 again, and an objective near absolute values, which follows single rows, is spread too far (measured
 coverage of 90 % intervals .96 at 20 groups, against .92 to .93). Refits see residuals that the fit
 has made smaller, by 1 - h at a row of leverage h, on average P / G; samples are therefore spread
-around the fit by F^e, F = t / (z (1 - P / G)) with the ratio of the Student to the normal quantile
-(the jackknife's correction, HC3). For squares e = 1; where absolute values rule, following single
+around the fit by F^e, F = 1.07 t / (z (1 - P / G)): Student's over the normal quantile, and the
+jackknife's correction (HC3). For squares e = 1; where absolute values rule, following single
 rows makes the spread large enough by itself, and the less so the more rows a group has:
 e = q^(1 + G / n), q the share of residuals in the objective's quadratic part, n rows (a choice that
-the measured coverage bears out, not a theorem). `percentile` is the plain one, as papers publish: groups
-resampled, quantiles taken as they are. With fewer groups every quantity h has the interval
+the measured coverage bears out, not a theorem). `percentile` is the plain one, as papers publish:
+groups resampled, quantiles taken as they are. With fewer groups every quantity h has the interval
 
   {c : min over {u : h(u) = c} of SSR(u) - min SSR <= t^2 s^2},   s^2 = max(SSR / (G-P), floor^2),
 
@@ -40,6 +40,8 @@ from scaling.errors import InputError
 # Where a profile is looked at, in linearised half-widths from the estimate.
 MULTIPLES = np.array([0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.5, 7.0, 12.0, 30.0, 100.0])
 STEPS = 200
+# Squares, 200 studies of 20, 40 and 120 groups: without it .83 to .91 of 90 % intervals held.
+WIDER = 1.07
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,7 @@ def spread(samples: np.ndarray, centre: np.ndarray, groups: int, rows: int, leve
   size = samples.shape[-1]
   freedom = max(groups - size, 1)
   tail = (1 + level) / 2
-  factor = groups / freedom * special.stdtrit(freedom, tail) / special.ndtri(tail)
+  factor = WIDER * groups / freedom * special.stdtrit(freedom, tail) / special.ndtri(tail)
   return centre + factor**quadratic**(1 + groups / rows) * (samples - centre)
 
 

@@ -182,17 +182,6 @@ def test_metrics():
   assert metrics.all_of(np.ones(2), np.ones(2))['r2'] is None
 
 
-@pytest.mark.slow
-def test_coverage_of_small_and_large_studies():
-  """90 % intervals hold the truth about as often as they say (docs/fit.md has 500 studies)."""
-  from tests.analysis import coverage
-  for points in (12, 40):
-    shares = coverage.coverage(coverage.chinchilla(points), 150)
-    print(points, shares)
-    for name, share in shares.items():
-      assert 0.80 <= share <= 0.99, (points, name, share)
-
-
 def test_a_law_with_every_parameter_held_is_evaluated():
   law, case = laws.get('chinchilla'), CASES['chinchilla']
   exact = law.predict(case.truth, case.inputs)
