@@ -28,6 +28,7 @@ APPROACHES = ('isoflop', 'envelope', 'pairs')
 INTERVALS = ('noise', 'groups')
 
 
+@np.errstate(over='ignore', invalid='ignore')  # absurd losses; what is not finite is left out
 def find(inputs: Mapping[str, Any], loss: Any = None, *, approach: str = 'isoflop',
          minimum: str = 'parabola', window: float = 3.0, tolerance: float = 0.05,
          noise: float | None = None, interval: str = 'noise', draws: int = 1000,
@@ -57,9 +58,11 @@ def find(inputs: Mapping[str, Any], loss: Any = None, *, approach: str = 'isoflo
   x, place = found.inputs, found.groups
   if not len(place):
     raise InputError(f'{approach}: no usable row is left ({rows.said(found.dropped)})')
-  if 'C' not in x:
-    x['C'] = 6 * x['N'] * x['D']
+  x['C'] = x['C'] if 'C' in x else 6 * x['N'] * x['D']
   x.setdefault('D', x['C'] / (6 * x['N']))
+  for name in ('C', 'D'):
+    if not np.all(np.isfinite(x[name]) & (x[name] > 0)):
+      raise InputError(f'{approach}: {name} from C = 6 N D is not a positive number in every row')
   group = place if groups is None else np.asarray(groups)[place]
   codes = np.unique(group, return_inverse=True)[1]
   common: dict[str, Any] = {'approach': approach, 'level': level, 'dropped': found.dropped,
@@ -195,7 +198,7 @@ class _Work:
   def _noise(self, curves: Sequence[Curve]) -> tuple[float, str]:
     if self.noise is not None:
       return self.noise, 'given'
-    return minima.scatter(list(curves)), 'residuals of smooth curves'
+    return min(minima.scatter(list(curves)), 1.0), 'residuals of smooth curves'
 
   def _counts(self) -> np.ndarray:
     """How often each group is drawn, [S, groups]."""

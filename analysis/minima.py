@@ -19,9 +19,9 @@ import numpy as np
 from scipy.interpolate import Akima1DInterpolator
 
 METHODS = ('parabola', 'akima')
-FEW, EDGE, DOWN, OUTSIDE, LOST = (
+FEW, EDGE, DOWN, OUTSIDE, BELOW, LOST = (
     'fewer than 3 sizes', 'minimum at an edge', 'parabola opens downward',
-    'vertex outside the data', 'minimum lost under noise')
+    'vertex outside the data', 'least loss below zero', 'minimum lost under noise')
 # The least standard deviation of ln N*, in spacings of ln N: what lies between two sizes is a guess
 # of the interpolation. A third is Porian et al.'s; a parabola averages over several sizes.
 FLOOR = {'parabola': 0.1, 'akima': 0.33}
@@ -136,6 +136,8 @@ def locate(curve: Curve, method: str, window: float) -> Minimum | str:
       return OUTSIDE
     if np.argmin(curve.loss) in (0, len(curve.x) - 1):
       return EDGE
+  if not least[0] > 0:
+    return BELOW
   low, high = np.exp(curve.x[used][[0, -1]])
   return Minimum(curve.flops, float(np.exp(star[0])), float(np.exp(curve.tokens(star)[0])),
                  float(least[0]), 1.0, np.zeros(0), curve, parabola, (float(low), float(high)))

@@ -37,6 +37,7 @@ class Optimum:
   warnings: list[str] = dataclasses.field(default_factory=list)
   extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+  @np.errstate(over='ignore', invalid='ignore')
   def predict(self, flops: float) -> dict[str, Any]:
     """{'flops', 'N', 'D', 'intervals', 'warnings'} at a budget of C FLOPs.
 
@@ -55,6 +56,7 @@ class Optimum:
             'warnings': [f'C is extrapolated by a factor of {factor:.3g} (more than {FAR:.0f})'
                          ] if factor > FAR else []}
 
+  @np.errstate(over='ignore', invalid='ignore')
   def to_dict(self) -> dict[str, Any]:
     """isoflop.json as Python values."""
     return {'approach': self.approach, **self.options, 'level': self.level,
@@ -76,8 +78,8 @@ class Optimum:
             'N': self.n_line.ends('coefficient', self.level),
             'D': self.d_line.ends('coefficient', self.level)}
     return {'formula': 'N = k_N C^a, D = k_D C^b', 'a': self.n_line.slope, 'b': self.d_line.slope,
-            'coefficients': {'N': math.exp(self.n_line.intercept),
-                             'D': math.exp(self.d_line.intercept)},
+            'coefficients': {'N': float(np.exp(self.n_line.intercept)),
+                             'D': float(np.exp(self.d_line.intercept))},
             'intervals': {k: v for k, v in ends.items() if v is not None},
             'r2': {'N': self.n_line.r2, 'D': self.d_line.r2}, 'C': list(self.reach)}
 

@@ -98,7 +98,8 @@ def one(losses, n=(1e7, 2e7, 4e7, 8e7, 1.6e8)):
     ([3.05, 3.1, 3.2, 3.3, 3.4], 'akima', 3.0, minima.EDGE),
     ([3.4, 3.3, 3.2, 3.1, 3.05], 'parabola', 3.0, minima.OUTSIDE),
     ([2.9, 3.0, 3.05, 3.06, 3.0], 'parabola', 20.0, minima.DOWN),
-    ([3.3, 3.1, 3.05, 3.02, 3.01], 'parabola', 20.0, minima.EDGE)])
+    ([3.3, 3.1, 3.05, 3.02, 3.01], 'parabola', 20.0, minima.EDGE),
+    ([1.0, 0.2, 0.02, 0.2, 1.0], 'parabola', 20.0, minima.BELOW)])
 def test_no_minimum_is_accepted_unchecked(losses, method, window, reason):
   assert minima.locate(one(losses), method, window) == reason
 
@@ -224,6 +225,28 @@ def test_pairs():
 def test_bad_options_are_one_line(options):
   with pytest.raises(InputError, match=next(iter(options))):
     isoflop.find(*data.isoflop(), **options)
+
+
+def test_odd_tables_are_answered_or_refused_in_one_line():
+  random = np.random.default_rng(5)
+  answered = 0
+  for _ in range(150):
+    size = random.integers(0, 30)
+    n = random.choice([10.0 ** random.integers(5, 10, size), np.exp(random.normal(18, 2, size))])
+    c = random.choice([1e-300, 1e18, 1.02e18, 1e19, 1e20], size, p=[0.01, 0.29, 0.2, 0.3, 0.2])
+    loss = np.exp(random.normal(1, 0.1, size))
+    odd = random.random(size) < 0.03
+    loss[odd] = random.choice([np.nan, -1, 0, np.inf, 1e-300, 1e300], odd.sum())
+    try:
+      found = isoflop.find(
+          {'N': n, 'C': c, 'std': np.full(size, 0.1)}, loss, draws=20,
+          approach=random.choice(isoflop.APPROACHES), minimum=random.choice(minima.METHODS),
+          interval=random.choice(isoflop.INTERVALS), groups=random.integers(0, 5, size))
+      json.dumps(found.to_dict())
+      answered += 1
+    except InputError as error:
+      assert '\n' not in str(error)
+  assert answered > 30
 
 
 def test_rows_that_cannot_be_used_are_counted():
