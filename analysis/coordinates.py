@@ -2,7 +2,8 @@
 
 For a parameter theta with units prod_k x_k^(power_k), and x_k's reference value (geometric mean of
 an input, median of the loss), log scale has u = ln theta - sum_k power_k ln ref_k and linear scale
-u = theta / prod_k ref_k^power_k. A change of units in the data leaves every u as it was, and ln A
+u = theta / prod_k ref_k^power_k; ln scale, for a parameter that is itself the logarithm of a
+quantity with those units, has u = theta - sum_k power_k ln ref_k. A change of units in the data leaves every u as it was, and ln A
 and alpha, which a raw fit must move together along a narrow valley, become nearly independent.
 """
 
@@ -47,6 +48,7 @@ class Coordinates:
              if p.scale == 'linear' and not p.units}
     offsets = self.offsets(fixed)
     return {p.name: xp.exp(columns[p.name] + offsets[p.name]) if p.scale == 'log'
+            else columns[p.name] + offsets[p.name] if p.scale == 'ln'
             else columns[p.name] * xp.exp(offsets[p.name]) for p in self.law.parameters}
 
   def internal(self, params: Mapping[str, Any]) -> np.ndarray:
@@ -56,6 +58,7 @@ class Coordinates:
     with np.errstate(divide='ignore'):
       return np.stack(np.broadcast_arrays(*(
           np.log(values[p.name]) - offsets[p.name] if p.scale == 'log'
+          else values[p.name] - offsets[p.name] if p.scale == 'ln'
           else values[p.name] / np.exp(offsets[p.name]) for p in self.law.parameters)), -1)
 
   def bounds(self) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +77,6 @@ class Coordinates:
     points = np.array(list(itertools.product(*(grid[name] for name in self.law.names))))
     values = {p.name: points[:, i] for i, p in enumerate(self.law.parameters)}
     offsets = self.offsets(values)
-    return np.stack([values[p.name] - offsets[p.name] if p.scale == 'log'
+    return np.stack([values[p.name] - offsets[p.name] if p.scale in ('log', 'ln')
                      else values[p.name] / np.exp(offsets[p.name])
                      for p in self.law.parameters], -1)

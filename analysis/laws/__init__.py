@@ -8,10 +8,14 @@ from analysis.laws import (
     chinchilla,
     coupled,
     critical_batch,
+    dcpt,
     hestness,
     kaplan,
     ladder,
     learning_curves,
+    mixing,
+    multilingual,
+    nmt,
     overtraining,
     repetition,
     routing,
@@ -26,6 +30,7 @@ from scaling.errors import bad
 # By topic; a file of several laws has them in LAWS.
 _ALL: tuple[Law, ...] = (
     chinchilla.LAW, coupled.LAW, shifted.LAW, *overtraining.LAWS,
+    *dcpt.LAWS, mixing.LAW, nmt.LAW, multilingual.LAW,
     average_parameters.LAW,
     *vocabulary.LAWS,
     *repetition.LAWS,
@@ -45,7 +50,9 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Law:
-  """The law of that name. Raises InputError listing the names there are."""
+  """The law of that name; `mixing(a,b,...)` is one too. InputError listing the names there are."""
+  if name.startswith(mixing.PREFIX):
+    return mixing.named(name)
   if name not in _LAWS:
     raise bad('law', name, f'the laws are {", ".join(names())}')
   return _LAWS[name]

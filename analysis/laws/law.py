@@ -31,6 +31,8 @@ RANGES = {'r': (0.0, 1.0)}
 class Parameter:
   """One parameter: its scale, its units, and where to look for it.
 
+  scale: 'log' for what is positive, 'linear', or 'ln' for what is the logarithm of a quantity with
+    the units given.
   units: (input or 'loss', power) pairs; a power is a number, or a linear parameter by its name:
     'alpha', '-alpha', '1/alpha' (N_c of (N_c / N)^alpha carries N and loss^(1/alpha)), 'alpha*k'.
   start, bounds: natural values for a parameter without units, values at the data's centre (see
@@ -41,7 +43,7 @@ class Parameter:
   name: str
   start: tuple[float, ...]
   bounds: tuple[float, float] = (1e-6, 1e6)
-  scale: str = 'log'  # or 'linear'
+  scale: str = 'log'
   units: tuple[tuple[str, str | float], ...] = ()
   weak: bool = False
 

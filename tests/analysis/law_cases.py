@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from analysis import laws
-from analysis.laws import Law, vocabulary
+from analysis.laws import Law, mixing, vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +99,44 @@ CASES['broken_power_law'] = Case(
 
 
 # --- dcpt ---
+_MIXTURES = grid(N=np.array([0.5e9, 1.8e9, 4e9]),
+                 r=np.array([0.0, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0]),
+                 D=np.geomspace(1.3e9, 2.6e10, 5))
+_EDGES = {'N': np.full(3, 1e9), 'D': np.full(3, 1e10), 'r': np.array([0.0, 1e-12, 1.0])}
+_DCPT = {'E': 0.9, 'A': 160.0, 'B': 900.0, 'alpha': 0.3, 'beta': 0.34}
+_RATIO = {'C': 0.2, 'gamma': 0.6, 'eps': 0.08}
+CASES['dcpt'] = Case({**_DCPT, **_RATIO, 'eta': 1.3}, _MIXTURES, edges=_EDGES, loss_scaled=True)
+CASES['dcpt_l1'] = Case({**_DCPT, **_RATIO}, _MIXTURES, edges=_EDGES, loss_scaled=True)
+CASES['dcpt_l4'] = Case({**_DCPT, 'C': 0.5, 'b': 1.7, 'c': 4.0}, _MIXTURES, edges=_EDGES,
+                        loss_scaled=True)
+CASES['dcpt_l5'] = Case({**_DCPT, 'sigma': 0.2}, _MIXTURES, edges=_EDGES, loss_scaled=True)
+# Four domains of different learnability, each on a coarser grid.
+_DOMAINS = [(2.9, 4e-10), (2.2, 9e-10), (1.6, 2e-10), (3.4, 6e-10)]
+_CROSS = {k: np.concatenate([v] * 4) for k, v in grid(
+    N=np.array([0.5e9, 1.8e9, 4e9]), r=np.array([0.0, 0.1, 0.33, 0.67, 1.0]),
+    D=np.geomspace(1.3e9, 2.6e10, 4)).items()}
+_CROSS |= {k: np.repeat(np.array(v), _CROSS['N'].size // 4)
+           for k, v in zip(('k1', 'k2'), zip(*_DOMAINS))}
+for _name, _inputs, _more in (('dcpt_cross', ('k1', 'k2'), {'F': 0.3, 'w': 5e8, 'mu': 0.9}),
+                              ('dcpt_cross_k1', ('k1',), {'F': 0.3, 'mu': 0.9}),
+                              ('dcpt_cross_k2', ('k2',), {'F': -3e5, 'mu': 0.6})):
+  CASES[_name] = Case({**_DCPT, **_RATIO, 'eta': 1.3, **_more},
+                      {k: _CROSS[k] for k in ('N', 'D', 'r', *_inputs)}, loss_scaled=True,
+                      edges={**_EDGES, **{k: np.full(3, _CROSS[k][0]) for k in _inputs}})
+CASES['mixing'] = Case({'c': 1.3, 'k': -2.4, 'b': -0.6}, {'r': np.linspace(0, 1, 9)},
+                       edges={'r': np.array([0.0, 1.0])})
+_RATIOS = np.random.default_rng(3).dirichlet(np.ones(3), size=24)
+CASES['mixing(a,b,c)'] = Case(
+    {'c': 1.3, 'k': 0.9, 't_a': -2.4, 't_b': 0.7}, {'r_a': _RATIOS[:, 0], 'r_b': _RATIOS[:, 1]},
+    edges={'r_a': np.array([0.0, 1.0]), 'r_b': np.array([1.0, 0.0])},
+    law=mixing.of(('a', 'b', 'c')))
+_LAYERS = np.array([2e7, 4e7, 8e7, 1.6e8, 3.2e8])
+CASES['nmt'] = Case({'alpha': 150.0, 'p_e': 0.12, 'p_d': 0.2, 'L_inf': 1.1},
+                    grid(N_e=_LAYERS, N_d=_LAYERS), loss_scaled=True)
+CASES['multilingual'] = Case(
+    {'beta': 90.0, 'alpha': 0.24, 'L_inf': 1.0, 'c1': 0.25, 'c2': 0.7, 'c3': 1.4},
+    grid(N=np.geomspace(2e7, 1e9, 6), p=np.array([0.05, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0])),
+    edges={'N': np.full(2, 1e8), 'p': np.array([1e-9, 1.0])}, loss_scaled=True)
 
 # --- vocab ---
 CASES['average_parameters'] = Case(
