@@ -3,8 +3,9 @@
 For a parameter theta with units prod_k x_k^(power_k), and x_k's reference value (geometric mean of
 an input, median of the loss), log scale has u = ln theta - sum_k power_k ln ref_k and linear scale
 u = theta / prod_k ref_k^power_k; ln scale, for a parameter that is itself the logarithm of a
-quantity with those units, has u = theta - sum_k power_k ln ref_k. A change of units in the data leaves every u as it was, and ln A
-and alpha, which a raw fit must move together along a narrow valley, become nearly independent.
+quantity with those units, has u = theta - sum_k power_k ln ref_k. A change of units in the data
+leaves every u as it was, and ln A and alpha, which a raw fit must move together along a narrow
+valley, become nearly independent.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ y nats per token on one validation domain. Ratios sum to one, so adding a consta
 taking it out of ln k changes nothing: the last domain's t is zero here, the others are differences
 from it, and its ratio is not an input. With two domains that is k r + b with k = t_1, b = ln k.
 
-The default objective is the paper's: the SUM of Huber_.02 over y's own residuals. The paper's
-published coefficients are not the optimum of it in c, k and b together: c was chosen first, as the
-value that makes ln(y - c) most nearly a straight line in r (`offset`), k and b then fitted to y - c.
+The default objective is the paper's: the SUM of Huber_.02 over y's own residuals. The published
+coefficients are not its optimum in c, k and b together: c was chosen first, as the value that makes
+ln(y - c) most nearly a straight line in r (`offset`), k and b then fitted to y - c.
 """
 
 from __future__ import annotations
