@@ -68,9 +68,9 @@ def trade_off(domain: Fit, general: Fit, N: float, D: float, max_rise: float,
 
   def best(p: Values, q: Values) -> tuple[np.ndarray, np.ndarray]:
     loss = _at(domain, p, N, D, r)
-    base = _at(general, q, N, D, np.array([1.0])) if general_loss is None else general_loss
-    return ratios.least(r, loss, _at(general, q, N, D, 1 - r) - (1 + max_rise) * base), base * (
-        1 + max_rise)
+    base = _at(general, q, N, D, np.array([1.0]))
+    limit = (1 + max_rise) * (base if general_loss is None else np.full_like(base, general_loss))
+    return ratios.least(r, loss, _at(general, q, N, D, 1 - r) - limit), limit
 
   found, limit = best(_point(domain), _point(general))
   if not np.isfinite(found[0]):
@@ -111,11 +111,11 @@ def allocation(fit: Fit, flops: float, r: float) -> Choice:
     raise bad('r', r, 'it must be in [0, 1]')
   if not {'N', 'D'} <= set(fit.law.inputs):
     raise InputError(f'{fit.law.name}: an allocation needs a law of N and D')
-  best = {k: float(v[0]) for k, v in dataclasses.replace(
-      fit, law=at_ratio(fit.law, r)).optimum(flops).items()}
-  if not np.isfinite(best['N']) or not np.isfinite(best['D']):
+  law = at_ratio(fit.law, r)
+  if not all(np.isfinite(v) for v in law.best(fit.params, flops).values()):
     raise InputError(f'{fit.law.name}: no allocation is best at r = {r:g}: the loss does not fall '
                      'with both N and D there')
+  best = {k: float(v[0]) for k, v in dataclasses.replace(fit, law=law).optimum(flops).items()}
   warnings = [f'the optimal {name} lies outside the {name} of the data' for name in ('N', 'D')
               if not np.min(fit.inputs[name]) <= best[name] <= np.max(fit.inputs[name])]
   low, high = np.min(fit.inputs['r']), np.max(fit.inputs['r'])
@@ -170,7 +170,7 @@ def _choice(usage: str, fits: Mapping[str, Fit], inputs: dict[str, float],
     if lost < 1:
       low, high = np.nanquantile(np.where(np.isfinite(values), values, np.nan), tails)
       intervals[name] = (min(float(low), inputs[name]), max(float(high), inputs[name]))
-  losses = {}
+  losses: dict[str, dict[str, Any]] = {}
   for name, fit in fits.items():
     own = inputs['r'] if name == 'domain' else 1 - inputs['r']
     x = {k: np.atleast_1d(v) for k, v in {**inputs, 'r': own}.items() if k in fit.law.inputs}

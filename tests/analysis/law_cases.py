@@ -119,7 +119,7 @@ _CROSS |= {k: np.repeat(np.array(v), _CROSS['N'].size // 4)
            for k, v in zip(('k1', 'k2'), zip(*_DOMAINS))}
 for _name, _inputs, _more in (('dcpt_cross', ('k1', 'k2'), {'F': 0.3, 'w': 5e8, 'mu': 0.9}),
                               ('dcpt_cross_k1', ('k1',), {'F': 0.3, 'mu': 0.9}),
-                              ('dcpt_cross_k2', ('k2',), {'F': -3e5, 'mu': 0.6})):
+                              ('dcpt_cross_k2', ('k2',), {'F': -7.5e-7, 'mu': 0.6})):
   CASES[_name] = Case({**_DCPT, **_RATIO, 'eta': 1.3, **_more},
                       {k: _CROSS[k] for k in ('N', 'D', 'r', *_inputs)}, loss_scaled=True,
                       edges={**_EDGES, **{k: np.full(3, _CROSS[k][0]) for k in _inputs}})
