@@ -36,8 +36,9 @@ def draw(found: Choice, domain: Fit, general: Fit | None) -> Figure:
     symbol = 'N' if found.usage == 'allocation' else 'r'
     rises = name == 'general'  # the words go where the curve does not
     axes.annotate(f'{symbol} = {shown}\nloss {loss:.3f}', (place, loss), (-6 if rises else 0, 14),
-                  textcoords='offset points', ha='right' if rises else 'center', va='bottom', color=HELD, fontsize=8.5,
-                  zorder=6, bbox={'fc': 'white', 'ec': 'none', 'alpha': 0.8, 'pad': 1.0})
+                  textcoords='offset points', ha='right' if rises else 'center', va='bottom',
+                  color=HELD, fontsize=8.5, zorder=6,
+                  bbox={'fc': 'white', 'ec': 'none', 'alpha': 0.8, 'pad': 1.0})
     axes.set_ylabel(LOSS)
     axes.set_title(f'{name} loss')
     axes.margins(y=0.18)

@@ -113,8 +113,8 @@ CASES['dcpt_l5'] = Case({**_DCPT, 'sigma': 0.2}, _MIXTURES, edges=_EDGES, loss_s
 # Four domains of different learnability, each on a coarser grid.
 _DOMAINS = [(2.9, 4e-10), (2.2, 9e-10), (1.6, 2e-10), (3.4, 6e-10)]
 _CROSS = {k: np.concatenate([v] * 4) for k, v in grid(
-    N=np.array([0.5e9, 1.8e9, 4e9]), r=np.array([0.0, 0.1, 0.33, 0.67, 1.0]),
-    D=np.geomspace(1.3e9, 2.6e10, 4)).items()}
+    N=np.array([0.5e9, 1.8e9, 4e9]), r=np.array([0.0, 0.1, 0.4, 1.0]),
+    D=np.geomspace(1.3e9, 2.6e10, 3)).items()}
 _CROSS |= {k: np.repeat(np.array(v), _CROSS['N'].size // 4)
            for k, v in zip(('k1', 'k2'), zip(*_DOMAINS))}
 for _name, _inputs, _more in (('dcpt_cross', ('k1', 'k2'), {'F': 0.3, 'w': 5e8, 'mu': 0.9}),
