@@ -16,11 +16,13 @@ LABELS = {
     'U': 'unique tokens U', 'S': 'steps S', 'B': 'batch B, tokens', 'experts': 'experts',
     'step': 'step', 'k1': 'domain coefficient K1', 'k2': 'domain coefficient K2',
     'k3': 'domain coefficient K3', 'p': 'sampling share p', 'M': 'tokens per parameter M',
-    'n': 'training set size n', 'lr': 'learning rate', 'loss': 'loss, nats per token'}
+    'n': 'training set size n', 'lr': 'learning rate', 'loss': 'loss, nats per token',
+    'L': 'loss L, nats per token', 'task_loss': 'task loss, nats per token',
+    'S_min': 'least steps S_min', 'B_crit': 'critical batch, tokens', 'x': 'size x'}
 LOSS = 'loss, nats per token'
 OUTPUTS = {
     'loss': LOSS, 'loss_unigram': 'unigram-normalised loss, nats per token',
-    'bits_per_byte': 'bits per byte', 'task_loss': 'task loss, nats per token', 'bleu': 'BLEU'}
+    'bits_per_byte': 'bits per byte', 'bleu': 'BLEU'}
 
 
 def label(name: str) -> str:
@@ -30,7 +32,7 @@ def label(name: str) -> str:
 
 def output(name: str) -> str:
   """What a law's output is called on an axis, with its unit if it has one."""
-  return OUTPUTS.get(name, plain(name.replace('_', ' ')))
+  return OUTPUTS.get(name) or LABELS.get(name) or plain(name.replace('_', ' '))
 
 
 def plain(text: str) -> str:

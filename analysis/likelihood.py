@@ -125,7 +125,9 @@ class _Problem:
     residuals = held(self.law, self.log)
     damping = 1e-4
     r, jacobian = solver.derivatives(residuals, u, self.data, lane)
-    value = self._value(r)
+    value = self._value(r, jacobian)
+    if not np.isfinite(value):  # beyond what the law can take
+      return u, np.inf
     for _ in range(REFITS):
       pull = self.weights * np.minimum(1, self.delta / np.maximum(np.abs(r), 1e-300))
       gradient = jacobian.T @ (pull * r)
@@ -139,7 +141,7 @@ class _Problem:
                                    -gradient[free], rcond=None)[0]
       tried = np.clip(u + step, self.lower, self.upper)
       r_new, jacobian_new = solver.derivatives(residuals, tried, self.data, lane)
-      new = self._value(r_new)
+      new = self._value(r_new, jacobian_new)
       if new <= value:
         gain, damping = value - new, damping / 5
         u, r, jacobian, value = tried, r_new, jacobian_new, new
@@ -151,10 +153,10 @@ class _Problem:
           break
     return u, value
 
-  def _value(self, r: np.ndarray) -> float:
+  def _value(self, r: np.ndarray, jacobian: np.ndarray) -> float:
     inner = np.minimum(np.abs(r), self.delta)
     value = float(2 * np.sum(self.weights * inner * (np.abs(r) - inner / 2)))
-    return value if np.isfinite(value) else np.inf
+    return value if np.isfinite(value) and np.all(np.isfinite(jacobian)) else np.inf
 
 
 def _nothing(size: int) -> dict[str, Any]:
