@@ -64,6 +64,8 @@ def curves(found: Fit) -> tuple[dict[str, Curve], float] | None:
   problem = _Problem(law, log, data, weights, delta, lower, upper)
   start = np.clip(coordinates.internal(found.params), lower, upper)
   best = problem.refit(start, _nothing(size), 1e-12)
+  if not np.isfinite(best[1]):
+    return None
   psi = np.minimum(r, delta)
   scale = (best[1] / rows if least else np.mean(weights * psi**2) / np.mean(r <= delta))
   scale = max(scale * rows / (rows * (1 - size / groups)), found.noise_floor**2) * rows / groups

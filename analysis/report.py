@@ -90,14 +90,16 @@ def report(fits: Sequence[Fit], table: pd.DataFrame | None, command: str,
   prefix that tells the fits of one report apart.
   """
   drawn = [] if drawn is None else drawn
-  source = workdir or next((f.extra.get('data', {}).get('source') or '' for f in fits), '')
+  source = workdir or next(((f.extra.get('data') or {}).get('source') or '' for f in fits), '')
   parts = [f'<header><h1>Scaling-law report</h1><p>{page.text(source)}</p></header>']
   if notes:
     parts.append(page.items('Not fitted', notes))
-  for i, found in enumerate(fits):
+  names = [str((f.extra.get('data') or {}).get('domain') or f.law.name) for f in fits]
+  if len(set(names)) < len(names):
+    names = [f'{i + 1}_{name}' for i, name in enumerate(names)]
+  for name, found in zip(names, fits):
     made = list(pictures(found, marks))
-    domain = found.extra.get('data', {}).get('domain') or f'{i + 1}'
-    drawn += [(f'{domain}_' if len(fits) > 1 else '', p) for p in made]
+    drawn += [(f'{name}_' if len(fits) > 1 else '', p) for p in made]
     parts.append(sections.of_fit(found, made, several=len(fits) > 1))
   if table is not None:
     shown = logs.domains(table) if domains is None else domains

@@ -21,7 +21,7 @@ MOST_ROWS = 200  # of a table
 
 def of_fit(found: Fit, pictures: Sequence[Picture], several: bool = False) -> str:
   """The section of one fit."""
-  domain = found.extra.get('data', {}).get('domain')
+  domain = (found.extra.get('data') or {}).get('domain')
   title = f'{found.law.name}{f": {domain}" if domain and several else ""}'
   body = [f'<section><h2>{page.text(title)}</h2>'
           f'<p class="formula">{page.text(found.law.formula)}</p>',
@@ -104,7 +104,7 @@ def _convention(found: Fit) -> str:
   columns = found.extra.get('columns') or {}
   said = ', '.join(f'{name} is {column}' for name, column in columns.items() if name != column)
   total = 'N counts all parameters. ' if columns.get('N') == 'N' and (
-      found.extra.get('data', {}).get('rows')) else ''
+      (found.extra.get('data') or {}).get('rows')) else ''
   return total + (f'Columns: {said}.' if said else '')
 
 
