@@ -22,7 +22,7 @@ from absl import flags
 from scipy import special
 
 from analysis import diagnostics, predict
-from analysis.fit import BOOTSTRAP, Fit
+from analysis.fit import Fit
 from analysis.laws.law import check_inputs
 from scaling import cli
 from scaling.errors import InputError, bad
@@ -102,7 +102,7 @@ def draws(found: Fit, inputs: Mapping[str, np.ndarray], kind: str, random: np.ra
   """One draw of the law's output at each row of `inputs` [n]; of a new run for 'prediction'."""
   count = len(next(iter(inputs.values())))
   log = found.objective.log
-  if found.interval_method != BOOTSTRAP:
+  if found.samples is None:
     return _two_piece(found, inputs, kind, random)
   refits = found.refits()
   picked = random.integers(len(next(iter(refits.values()))), size=count)

@@ -24,7 +24,7 @@ from scipy import special
 
 from analysis import objectives, solver
 from analysis.coordinates import Coordinates
-from analysis.fit import BOOTSTRAP, Fit
+from analysis.fit import Fit
 from analysis.laws.law import Law
 
 POINTS = 14  # at most, on either side
@@ -55,7 +55,7 @@ def curves(found: Fit) -> tuple[dict[str, Curve], float] | None:
   data = objectives.problem(law, coordinates, log, found.inputs, found.loss)
   weights = found.weights / np.mean(found.weights)
   lower, upper = coordinates.bounds()
-  least = found.interval_method != BOOTSTRAP or found.objective.name in ('mse', 'mse_log')
+  least = found.samples is None or found.objective.name in ('mse', 'mse_log')
   delta = np.inf if least else found.objective.deltas[-1]
   r = np.abs(solver.derivatives(objectives.residuals(law, log), coordinates.internal(found.params),
                                 data, {})[0])
