@@ -147,6 +147,11 @@ def at_ratio(law: Law, r: float) -> Law:
       return jnp.log(-jax.grad(loss, which)(n, d))
 
     n = product / 2 + spread
+    if law.name in dcpt.NAMES:  # known exponents: no second derivatives for a profile to go through
+      known = {**dict(law.fixed), **p}
+      known |= {name: known[to] for name, to in law.tied}
+      n = n + (gain(0, n, product - n) - gain(1, n, product - n)) / (known['alpha'] + known['beta'])
+      return {'N': jnp.exp(n), 'D': jnp.exp(product - n)}
     for _ in range(4):
       d = product - n
       bent = [jax.grad(lambda n, d, i=i: gain(i, n, d).sum(), i)(n, d) for i in (0, 1)]

@@ -220,3 +220,4 @@ LAWS = (
     _crossed('dcpt_cross_k1', '1/k1', 'K1 (recalled)', cross_k1, ('k1',), (('k1', '-mu'),)),
     _crossed('dcpt_cross_k2', 'k2', 'K2 (recalled)', cross_k2, ('k2',), (('k2', 'mu'),)),
 )
+NAMES = tuple(law.name for law in LAWS)
