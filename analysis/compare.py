@@ -15,10 +15,13 @@ from typing import Any
 
 from absl import flags
 
-from analysis import compare_plot, comparison, fit_command, laws, points, tables
+from analysis import comparison, laws
+from analysis.commands import fit as fit_command
 from analysis.comparison import Comparison
 from analysis.laws.law import Law
-from analysis.points import Points
+from analysis.pictures import comparison as compare_plot
+from analysis.reading import points, tables
+from analysis.reading.points import Points
 from scaling import cli, files
 from scaling.errors import InputError, bad
 

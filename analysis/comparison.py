@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis import fit, validation
 from analysis.laws.law import Law
-from analysis.points import Points
+from analysis.reading.points import Points
 from analysis.validation import Validation
 from scaling.errors import InputError
 

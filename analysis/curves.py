@@ -5,7 +5,7 @@
 
 The rates are computed from the schedule, or from a run's spec, never read off a few logged rows.
 Curves that share parameters come from one model, one batch size and one corpus.
-`python -m analysis.curves` is analysis/curves_command.py; docs/curves.md describes it.
+`python -m analysis.curves` is analysis/commands/curves.py; docs/curves.md describes it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from analysis import diagnostics, laws, logs, metrics, objectives, schedules, solver, tables
-from analysis.coordinates import Coordinates
+from analysis import laws, logs, metrics
+from analysis.fitting import diagnostics, objectives, solver
+from analysis.fitting.coordinates import Coordinates
+from analysis.fitting.objectives import Objective
+from analysis.fitting.search import Found
 from analysis.laws import multi_power
 from analysis.laws.law import Law
-from analysis.objectives import Objective
-from analysis.points import chosen_domain
-from analysis.search import Found
+from analysis.reading import tables
+from analysis.reading.points import chosen_domain
+from analysis.training_curves import schedules
 from scaling import files, specs
 from scaling.errors import InputError, bad
 
@@ -212,5 +215,5 @@ def _least(law: Law, coordinates: Coordinates, objective: Objective, data: dict[
 
 
 if __name__ == '__main__':
-  from analysis import curves_command
+  from analysis.commands import curves as curves_command
   curves_command.start()

@@ -1,6 +1,6 @@
 """Fits a law to data: `fit(law, inputs, loss)` gives a `Fit` that predicts, with intervals.
 
-The entry point `python -m analysis.fit` has its flags in analysis/fit_command.py; docs/fit.md
+The entry point `python -m analysis.fit` has its flags in analysis/commands/fit.py; docs/fit.md
 describes fit.json, the methods and their measured coverage.
 """
 
@@ -15,22 +15,13 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from analysis import (
-  diagnostics,
-  hypothesis,
-  laws,
-  metrics,
-  objectives,
-  rows,
-  search,
-  shift,
-  solver,
-  uncertainty,
-)
-from analysis.coordinates import Coordinates
+from analysis import laws, metrics, uncertainty
+from analysis.fitting import diagnostics, hypothesis, objectives, search, shift, solver
+from analysis.fitting.coordinates import Coordinates
+from analysis.fitting.noise import Components
+from analysis.fitting.objectives import Objective
 from analysis.laws.law import Law, check_inputs
-from analysis.noise import Components
-from analysis.objectives import Objective
+from analysis.reading import rows
 from analysis.uncertainty import Profile
 from scaling import files
 from scaling.errors import InputError, bad
@@ -254,14 +245,15 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
         extra: Mapping[str, Any] | None = None) -> Fit:
   """Fits `law` to loss [n] (the law's output) at inputs {name: [n]}, in float64.
 
-  objective, huber_delta: see analysis/objectives.py (default: the law's). bootstrap: refits for the
-  intervals; 0 means no intervals. level: of all intervals. groups [n]: what was drawn
-  independently, e.g. run ids (default: every row). weights [n]: how often each row counts, or
+  objective, huber_delta: see analysis/fitting/objectives.py (default: the law's). bootstrap:
+  refits for the intervals; 0 means no intervals. level: of all intervals. groups [n]: what was
+  drawn independently, e.g. run ids (default: every row). weights [n]: how often each row counts, or
   1 / variance. noise_floor: the least standard deviation of a residual that intervals assume.
-  components: of the noise, of losses that are means over evaluation resamples (analysis/noise.py).
+  components: of the noise, of losses that are means over evaluation resamples
+  (analysis/fitting/noise.py).
   interval: auto (bootstrap from three groups a parameter on, else profile), bootstrap, profile or
   percentile (plain, as papers publish it). strata [n]: groups are resampled within these. test:
-  {parameter: value} to test against, under `tests` (analysis/hypothesis.py).
+  {parameter: value} to test against, under `tests` (analysis/fitting/hypothesis.py).
   starts: a starting grid in natural units, logarithms for parameters on a log scale (default: the
   law's own, relative to the data). Rows with a value that the law or the objective cannot take are
   dropped and counted in `dropped`.
@@ -383,7 +375,7 @@ def _finite(value: Any) -> Any:
 
 
 if __name__ == '__main__':
-  from analysis import fit_command
+  from analysis.commands import fit as fit_command
   fit_command.start()
 
 

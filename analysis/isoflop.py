@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis import envelope, frontier, minima, rows
-from analysis.frontier import Line
+from analysis.frontiers import envelope, frontier, minima
+from analysis.frontiers.frontier import Line
+from analysis.frontiers.minima import Curve, Minimum
+from analysis.frontiers.optimum import Optimum
 from analysis.laws.law import Law
-from analysis.minima import Curve, Minimum
-from analysis.optimum import Optimum
+from analysis.reading import rows
 from scaling.errors import InputError, bad
 
 APPROACHES = ('isoflop', 'envelope', 'pairs')
@@ -246,5 +247,5 @@ def _check(approach: str, minimum: str, window: float, tolerance: float, noise: 
 
 
 if __name__ == '__main__':
-  from analysis import isoflop_command
+  from analysis.commands import isoflop as isoflop_command
   isoflop_command.start()

@@ -21,8 +21,9 @@ import numpy as np
 from absl import flags
 from scipy import special
 
-from analysis import diagnostics, predict
+from analysis import predict
 from analysis.fit import Fit
+from analysis.fitting import diagnostics
 from analysis.laws.law import check_inputs
 from scaling import cli
 from scaling.errors import InputError, bad

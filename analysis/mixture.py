@@ -23,8 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis import diagnostics, ratios
+from analysis import ratios
 from analysis.fit import Fit
+from analysis.fitting import diagnostics
 from analysis.laws import dcpt
 from analysis.laws.law import Law, Values
 from scaling.errors import InputError, bad
@@ -241,5 +242,5 @@ def _positive(**values: float) -> None:
 
 
 if __name__ == '__main__':
-  from analysis import mixture_command
+  from analysis.commands import mixture as mixture_command
   mixture_command.start()

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import drawing
-from analysis.drawing import (
+from analysis.fit import Fit
+from analysis.pictures import drawing
+from analysis.pictures.drawing import (
   FAINT,
   FITTED,
   HELD,
@@ -22,9 +23,8 @@ from analysis.drawing import (
   held_out,
   scatter,
 )
-from analysis.fit import Fit
-from analysis.labels import label, number, output, plain
-from analysis.slices import legend, moved
+from analysis.pictures.labels import label, number, output, plain
+from analysis.pictures.slices import legend, moved
 
 
 @drawing.styled

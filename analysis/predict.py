@@ -11,8 +11,9 @@ import json
 import numpy as np
 from absl import flags
 
-from analysis import diagnostics, laws
+from analysis import laws
 from analysis.fit import Fit
+from analysis.fitting import diagnostics
 from analysis.laws.law import check_inputs
 from scaling import cli
 from scaling.errors import InputError

@@ -17,23 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 from absl import flags
 
-from analysis import (
-  budgets,
-  drawing,
-  fit,
-  fit_command,
-  laws,
-  logs,
-  page,
-  plots,
-  points,
-  profiles,
-  sections,
-  slices,
-)
-from analysis.drawing import Picture
+from analysis import fit, laws, logs, plots
+from analysis.commands import fit as fit_command
 from analysis.fit import Fit
-from analysis.profiles import Marks
+from analysis.pictures import budgets, drawing, page, profiles, sections, slices
+from analysis.pictures.drawing import Picture
+from analysis.pictures.profiles import Marks
+from analysis.reading import points
 from scaling import cli, files
 from scaling.errors import InputError, bad
 

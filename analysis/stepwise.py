@@ -1,7 +1,7 @@
 """The constants of whole training curves, step by step from logged runs: Su et al. 2024.
 
   (a) L(N) = (N_c / N)^alpha_N         from the ends of (nearly) converged runs
-  (b) B_crit(L) = B_star / L^(1/alpha_B)  from contours of a batch-size sweep (analysis/contours.py)
+  (b) B_crit(L) = B_star / L^(1/alpha_B)  from contours of a batch-size sweep
   (c) (S_c / S_min)^alpha_S = L - L(N)    from runs at fixed B, S_min = S / (1 + B_crit(L) / B),
                                           without the warm-up and the decay at the end
   (d) predictions for larger models: least loss, updates to a loss, B_crit, the whole curve
@@ -9,7 +9,7 @@
 arXiv 2403.06563. N parameters without embeddings, S updates, B tokens an update, L nats per token.
 No run converges: (a) and (c) are repeated with what (c) says is left to learn taken off the ends,
 until nothing changes; the numbers of the first pass are kept too. The command is
-`python -m analysis.stepwise`; its flags are in analysis/stepwise_command.py.
+`python -m analysis.stepwise`; its flags are in analysis/commands/stepwise.py.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis import contours
-from analysis.contours import Contour, Corner
 from analysis.laws import critical_batch, trajectory
+from analysis.training_curves import contours
+from analysis.training_curves.contours import Contour, Corner
 from scaling.errors import InputError
 
 PAIRS = {'a': ('N_c', 'alpha_N'), 'b': ('B_star', 'alpha_B'), 'c': ('S_c', 'alpha_S')}
@@ -238,5 +238,5 @@ def predict(params: dict[str, float], given: dict[str, float]) -> dict[str, Any]
 
 
 if __name__ == '__main__':
-  from analysis import stepwise_command
+  from analysis.commands import stepwise as stepwise_command
   stepwise_command.start()

@@ -31,10 +31,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from analysis import objectives, solver
-from analysis.coordinates import Coordinates
+from analysis.fitting import objectives, solver
+from analysis.fitting.coordinates import Coordinates
+from analysis.fitting.objectives import Objective
 from analysis.laws.law import Law
-from analysis.objectives import Objective
 from scaling.errors import InputError
 
 # Where a profile is looked at, in linearised half-widths from the estimate.

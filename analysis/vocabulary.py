@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from analysis import fit, fit_command, laws, metrics, tables
-from analysis import vocabulary_optima as optima
-from analysis import vocabulary_sizes as sizes
+from analysis import fit, laws, metrics
+from analysis.commands import fit as fit_command
 from analysis.laws import vocabulary as law
-from analysis.vocabulary_sizes import Rows
+from analysis.reading import tables
+from analysis.vocabularies import optima, sizes
+from analysis.vocabularies.sizes import Rows
 from scaling import cli, files
 from scaling.errors import InputError, bad
 

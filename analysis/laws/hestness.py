@@ -5,7 +5,7 @@
 
 arXiv 1712.00409. D is the training set (samples or tokens), eps any error or loss of the best model
 for each D. The law holds in the middle of three regions: below it a model guesses, above it the
-error that no data removes is left (analysis/regions.py tells them apart).
+error that no data removes is left (analysis/training_curves/regions.py tells them apart).
 """
 
 from __future__ import annotations

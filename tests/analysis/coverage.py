@@ -24,9 +24,10 @@ import time
 import jax.numpy as jnp
 import numpy as np
 
-from analysis import fit, laws, objectives, solver, uncertainty
-from analysis.coordinates import Coordinates
-from analysis.objectives import Objective
+from analysis import fit, laws, uncertainty
+from analysis.fitting import objectives, solver
+from analysis.fitting.coordinates import Coordinates
+from analysis.fitting.objectives import Objective
 
 LEVEL = 0.9
 FACTORS = np.array([2.0, 10.0])

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis import stepwise, stepwise_command
-from analysis.points import Points
+from analysis import stepwise
+from analysis.commands import stepwise as stepwise_command
+from analysis.reading.points import Points
 from tests.analysis.test_stepwise import LARGE, OPTIONS, TRUTH, table
 
 STUDIES, SAMPLES = 100, 200

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from analysis import cells, laws, points
-from analysis.sampling import Options
+from analysis import laws
+from analysis.reading import cells, points
+from analysis.reading.sampling import Options
 from scaling import specs
 from scaling.errors import InputError
 from tests.analysis import workdirs

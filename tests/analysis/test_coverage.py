@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis import fit, laws
-from analysis.objectives import Objective
+from analysis.fitting.objectives import Objective
 from tests.analysis import coverage
 
 

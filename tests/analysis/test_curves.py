@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import curves, schedules
+from analysis import curves
 from analysis.laws import multi_power
+from analysis.training_curves import schedules
 from scaling import specs
 from scaling.errors import InputError
 from scaling.specs import OptimSpec

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis import diagnostics, fit, laws, objectives
-from analysis.coordinates import Coordinates
+from analysis import fit, laws
+from analysis.fitting import diagnostics, objectives
+from analysis.fitting.coordinates import Coordinates
 from analysis.laws import Law, Parameter
 from scaling.errors import InputError
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis import tables
-from analysis.expressions import Expression
+from analysis.reading import tables
+from analysis.reading.expressions import Expression
 from scaling.errors import InputError
 
 TABLE = {'N': np.array([1e6, 2e6, 4e6]), 'loss': np.array([5.0, 4.0, np.nan]),

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from analysis import fit, fit_command, laws, points
+from analysis import fit, laws
+from analysis.commands import fit as fit_command
+from analysis.reading import points
 from scaling.errors import InputError
 from tests.analysis.test_commands import run
 

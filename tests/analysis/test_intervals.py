@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from analysis import fit, hypothesis, laws, projection, solver, uncertainty
+from analysis import fit, laws, uncertainty
+from analysis.fitting import hypothesis, projection, solver
 from analysis.laws import Law, Parameter
 from scaling.errors import InputError
 
@@ -77,8 +78,8 @@ def test_bad_options_are_one_line(change, said):
 
 def test_linear_parameters_are_solved_for():
   """On noiseless data the projected start at the true exponents is the truth."""
-  from analysis import objectives
-  from analysis.coordinates import Coordinates
+  from analysis.fitting import objectives
+  from analysis.fitting.coordinates import Coordinates
   exact = CHINCHILLA.predict(TRUTH, X)
   coordinates = Coordinates.of(CHINCHILLA, X, exact)
   data = objectives.problem(CHINCHILLA, coordinates, True, X, exact)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import fit, frontier, isoflop, minima
+from analysis import fit, isoflop
+from analysis.frontiers import frontier, minima
 from scaling.errors import InputError
 from tests.analysis import isoflop_data as data
 from tests.analysis import workdirs

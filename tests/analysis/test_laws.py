@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from analysis import fit, laws, objectives
+from analysis import fit, laws
+from analysis.fitting import objectives
 from analysis.laws import chinchilla
 from analysis.laws.law import powers_of
 from scaling.errors import InputError

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis import laws, logs, points, sampling
+from analysis import laws, logs
+from analysis.reading import points, sampling
 from scaling.errors import InputError
 from tests.analysis import workdirs
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from analysis import drawing, laws, mixture, mixture_plot, ratios
-from analysis.coordinates import Coordinates
+from analysis import laws, mixture, ratios
 from analysis.fit import BOOTSTRAP, Fit
+from analysis.fitting.coordinates import Coordinates
+from analysis.fitting.objectives import Objective
 from analysis.laws import dcpt, mixing, multilingual, nmt
-from analysis.objectives import Objective
+from analysis.pictures import drawing
+from analysis.pictures import mixture as mixture_plot
 from scaling.errors import InputError
 from tests.analysis.law_cases import grid
 from tests.analysis.test_commands import run

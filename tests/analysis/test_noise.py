@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import fit, fit_command, laws, noise, points, shift
-from analysis.sampling import Options
+from analysis import fit, laws
+from analysis.commands import fit as fit_command
+from analysis.fitting import noise, shift
+from analysis.reading import points
+from analysis.reading.sampling import Options
 from scaling.errors import InputError
 
 CHINCHILLA = laws.get('chinchilla')

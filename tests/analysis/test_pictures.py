@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import budgets, drawing, fit, labels, laws, likelihood, page, report, slices
-from analysis.coordinates import Coordinates
-from analysis.drawing import Key
+from analysis import fit, laws, report
 from analysis.fit import BOOTSTRAP, Fit
-from analysis.objectives import Objective
+from analysis.fitting import likelihood
+from analysis.fitting.coordinates import Coordinates
+from analysis.fitting.objectives import Objective
+from analysis.pictures import budgets, drawing, labels, page, slices
+from analysis.pictures.drawing import Key
 from tests.analysis.law_cases import CASES
 
 

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis import contents, events, fit, laws, points, readers, tables
-from analysis.expressions import Expression
-from analysis.sampling import Options
+from analysis import fit, laws
+from analysis.reading import contents, events, points, readers, tables
+from analysis.reading.expressions import Expression
+from analysis.reading.sampling import Options
 from scaling.errors import InputError
 
 ROWS = [{'N': 1e8, 'D': 2e9, 'loss': 3.5}, {'N': 2e8, 'D': 2e9, 'loss': 3.25}]

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import fit, isoflop, laws, minima
+from analysis import fit, isoflop, laws
+from analysis.frontiers import minima
 
 FOLDER = os.environ.get('SCALING_REFERENCE_DATA', '')
 pytestmark = pytest.mark.skipif(not os.path.isdir(f'{FOLDER}/isoflop_porian'),

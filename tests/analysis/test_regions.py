@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis import regions
+from analysis.training_curves import regions
 from scaling.errors import InputError
 
 DATA = np.geomspace(1.3e3, 1e11, 25)

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import contours, stepwise, stepwise_command
-from analysis.contours import Contour
+from analysis import stepwise
+from analysis.commands import stepwise as stepwise_command
 from analysis.laws import critical_batch, trajectory
-from analysis.points import Points
+from analysis.reading.points import Points
 from analysis.stepwise import Options
+from analysis.training_curves import contours
+from analysis.training_curves.contours import Contour
 from scaling.errors import InputError
 from tests.analysis import workdirs
 

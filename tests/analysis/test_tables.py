@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis import fit, laws, points
+from analysis import fit, laws
+from analysis.reading import points
 from scaling.errors import InputError
 
 CHINCHILLA = laws.get('chinchilla')

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis import comparison, laws, validation
-from analysis.points import Points
+from analysis.reading.points import Points
 from scaling.errors import InputError
 
 CHINCHILLA = laws.get('chinchilla')

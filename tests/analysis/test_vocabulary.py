@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import lines, vocabulary
-from analysis import vocabulary_optima as optima
-from analysis import vocabulary_sizes as sizes
+from analysis import vocabulary
 from analysis.laws import vocabulary as law
+from analysis.vocabularies import lines, optima, sizes
 from scaling.errors import InputError
 
 TRUTH = law.from_paper({'E': 5.5, 'A1': 1.9, 'A2': 0.6, 'B': 1.4, 'alpha1': 0.44, 'alpha2': 0.6,

@@ -1,0 +1,1 @@
+"""Compute-optimal sizes from minima over sizes, without a law of the loss."""

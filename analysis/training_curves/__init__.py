@@ -1,0 +1,1 @@
+"""Parts of laws of whole training curves: schedules, contours, regions."""
