@@ -17,6 +17,7 @@ from absl import flags
 
 from analysis import comparison, laws
 from analysis.commands import fit as fit_command
+from analysis.commands import options
 from analysis.comparison import Comparison
 from analysis.laws.law import Law
 from analysis.pictures import comparison as compare_plot
@@ -54,11 +55,9 @@ def main(argv: list[str]) -> None:
   del argv
   if (FLAGS.logs is None) == (FLAGS.data is None):
     raise InputError('give either --logs=WORKDIR or --data=FILE')
-  for path in (FLAGS.out, FLAGS.plot):
-    if path is not None:
-      cli.check_output(path)
-  if FLAGS.plot is not None and not FLAGS.plot.endswith(KINDS):
-    raise bad('--plot', FLAGS.plot, f'it must end in {", ".join(KINDS)}')
+  cli.check_output(FLAGS.out)
+  cli.check_output(FLAGS.plot, '--plot', KINDS)
+  options.check_intervals(FLAGS.bootstrap)
   if FLAGS.folds < 2:
     raise bad('--folds', FLAGS.folds, 'it must be at least 2')
   chosen = {name: laws.get(name) for name in dict.fromkeys(s.strip() for s in FLAGS.laws) if name}

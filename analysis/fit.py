@@ -16,7 +16,7 @@ import numpy as np
 from scipy import special
 
 from analysis import laws, metrics, uncertainty
-from analysis.fitting import diagnostics, hypothesis, objectives, search, shift, solver
+from analysis.fitting import diagnostics, hypothesis, objectives, saved, search, shift, solver
 from analysis.fitting.coordinates import Coordinates
 from analysis.fitting.noise import Components
 from analysis.fitting.objectives import Objective
@@ -149,6 +149,7 @@ class Fit:
     try:
       law = laws.get(values['law'])
       law = laws.fix(laws.tie(law, values.get('tied', {})), values.get('fixed', {}))
+      saved.check(law, values, (PROFILE, BOOTSTRAP, PERCENTILE))
       points = {k: np.array(v, np.float64) for k, v in values['points'].items() if k != 'group'}
       samples = values['samples']
       return cls(
@@ -164,9 +165,9 @@ class Fit:
           samples=None if samples is None else np.array(samples, np.float64),
           dropped=dict(values['n_dropped']), warnings=list(values['warnings']),
           extra={k: v for k, v in values.items() if k not in known})
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
       if isinstance(error, InputError):
-        raise
+        raise InputError(f'{path}: not a fit.json ({error})') from None
       raise InputError(f'{path}: not a fit.json ({type(error).__name__}: {error})') from None
 
   @property
@@ -289,6 +290,7 @@ def fit(law: Law, inputs: Mapping[str, Any], loss: Any, *, objective: str | None
   residual = np.log(predicted) - np.log(y) if chosen.log else predicted - y
   warnings = diagnostics.of(law, coordinates, found, data, chosen.log, params, x, y) if size else [
       'every parameter is held: nothing was fitted']
+  warnings = warnings + law.broken(params, x)
   bare = Fit(law=law, params=params, objective=chosen, value=chosen.value(residual, used.weights),
              inputs=x, loss=y, groups=used.groups, weights=used.weights, level=level,
              noise_floor=noise_floor, components=components,

@@ -49,8 +49,7 @@ def start() -> None:
 
 def main(argv: list[str]) -> None:
   del argv
-  if FLAGS.out is not None:
-    cli.check_output(FLAGS.out)
+  cli.check_output(FLAGS.out)
   expressions = tables.columns(FLAGS.columns)
   table = tables.select(tables.read(FLAGS.data), FLAGS.where, expressions)
   rows, dropped = optima.rows_of(FLAGS.data, table, expressions)

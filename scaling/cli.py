@@ -36,10 +36,20 @@ def run(main: Callable[[list[str]], int | None], *, need: Sequence[str] = ()) ->
   raise AssertionError('app.run exits')
 
 
-def check_output(path: str) -> None:
-  """Raises InputError unless --out names a file that could be written."""
-  if not path or os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or '.'):
-    raise bad('--out', path, 'it must name a file in a folder that exists')
+def check_output(path: str | None, flag: str = '--out', endings: Sequence[str] = ()) -> None:
+  """Raises InputError unless `flag`, if given, names a file that could be written.
+
+  endings: what its name must end in, such as '.png', one of them.
+  """
+  if path is None:
+    return
+  folder = os.path.dirname(path) or '.'
+  if not path or os.path.isdir(path) or not os.path.isdir(folder):
+    raise bad(flag, path, 'it must name a file in a folder that exists')
+  if not os.access(folder, os.W_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
+    raise bad(flag, path, 'it may not be written')
+  if endings and not path.endswith(tuple(endings)):
+    raise bad(flag, path, f'it must end in {", ".join(endings)}')
 
 
 def overrides(name: str = 'config') -> dict[str, Any]:

@@ -52,9 +52,8 @@ def start() -> None:
 
 def main(argv: list[str]) -> None:
   del argv
-  for path in (FLAGS.out, FLAGS.plot):
-    if path is not None:
-      cli.check_output(path)
+  cli.check_output(FLAGS.out)
+  cli.check_output(FLAGS.plot, '--plot', ('.png', '.svg', '.pdf'))
   known = schedules_of(FLAGS.schedules)
   rank = {name: schedules.parse(text) for name, text in pairs('--rank', FLAGS.rank).items()}
   if FLAGS.logs is not None:

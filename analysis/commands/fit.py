@@ -19,6 +19,7 @@ import numpy as np
 from absl import flags
 
 from analysis import fit, laws, metrics, validation
+from analysis.commands.options import check_intervals
 from analysis.fitting import diagnostics, noise
 from analysis.laws import Law
 from analysis.reading import points, readers, rows
@@ -73,8 +74,8 @@ def main(argv: list[str]) -> None:
   law = restricted(laws.get(FLAGS.law), FLAGS.fix, FLAGS.tie)
   if (FLAGS.logs is None) == (FLAGS.data is None):
     raise InputError('give either --logs=WORKDIR or --data=FILE')
-  if FLAGS.out is not None:
-    cli.check_output(FLAGS.out)
+  cli.check_output(FLAGS.out)
+  check_intervals(FLAGS.bootstrap, FLAGS.level)
   options = Options(FLAGS.best_over, FLAGS.seed, FLAGS.resample,
                     fit.objective_of(law, FLAGS.objective, FLAGS.huber_delta).log,
                     stratify=FLAGS.stratify)

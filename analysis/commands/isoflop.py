@@ -62,11 +62,8 @@ def main(argv: list[str]) -> None:
   del argv
   if (FLAGS.logs is None) == (FLAGS.data is None):
     raise InputError('give either --logs=WORKDIR or --data=FILE')
-  for path in (FLAGS.out, FLAGS.plot):
-    if path is not None:
-      cli.check_output(path)
-  if FLAGS.plot is not None and not FLAGS.plot.endswith(frontier_plot.KINDS):
-    raise bad('--plot', FLAGS.plot, f'it must end in {", ".join(frontier_plot.KINDS)}')
+  cli.check_output(FLAGS.out)
+  cli.check_output(FLAGS.plot, '--plot', frontier_plot.KINDS)
   flops = [_budget(text) for text in FLAGS.flops]
   if FLAGS.approach not in isoflop.APPROACHES:
     raise bad('--approach', FLAGS.approach, f'it is one of {", ".join(isoflop.APPROACHES)}')

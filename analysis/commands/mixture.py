@@ -45,11 +45,8 @@ def start() -> None:
 def main(argv: list[str]) -> None:
   del argv
   usage = _usage()
-  for path in (FLAGS.out, FLAGS.plot):
-    if path is not None:
-      cli.check_output(path)
-  if FLAGS.plot is not None and not FLAGS.plot.endswith(('.svg', '.png', '.pdf')):
-    raise InputError(f'--plot={FLAGS.plot}: it must end in .svg, .png or .pdf')
+  cli.check_output(FLAGS.out)
+  cli.check_output(FLAGS.plot, '--plot', ('.svg', '.png', '.pdf'))
   domain = Fit.load(FLAGS.fit)
   general = Fit.load(FLAGS.general) if FLAGS.general else None
   if usage == 'max_general_rise':

@@ -17,6 +17,7 @@ from scipy import special
 
 from analysis import stepwise
 from analysis.commands import fit as fit_command
+from analysis.commands.options import check_intervals
 from analysis.laws import trajectory
 from analysis.reading import points, readers, tables
 from analysis.reading.points import Points
@@ -68,8 +69,7 @@ def main(argv: list[str]) -> None:
       raise bad(f'--{name}', value, 'it must be positive and finite')
   if (FLAGS.logs is None) == (FLAGS.data is None):
     raise InputError('give either --logs=WORKDIR or --data=FILE')
-  if FLAGS.out is not None:
-    cli.check_output(FLAGS.out)
+  cli.check_output(FLAGS.out)
   rows, run = _table() if FLAGS.data is not None else _logs()
   answer = of_points(rows, run, options, FLAGS.bootstrap, FLAGS.level, given)
   print(text(answer))
@@ -93,10 +93,7 @@ def check(options: Options, bootstrap: int, level: float) -> None:
     raise bad('--converged', options.converged, 'it must be positive')
   if not 2 <= options.levels <= 1000:
     raise bad('--levels', options.levels, 'it must be in [2, 1000]')
-  if bootstrap < 0 or bootstrap > 100_000 or 0 < bootstrap < 20:
-    raise bad('--bootstrap', bootstrap, 'it must be 0 (no intervals) or in [20, 100000]')
-  if not 0 < level < 1:
-    raise bad('--level', level, 'it must lie between 0 and 1')
+  check_intervals(bootstrap, level)
 
 
 def _table() -> tuple[Points, np.ndarray]:

@@ -88,12 +88,13 @@ def _without(law: Law, gone: Mapping[str, Any], powers: Mapping[str, Any], **rec
   def units(parameter: Parameter) -> tuple[tuple[str, str | float], ...]:
     return tuple((of, _renamed(power, powers)) for of, power in parameter.units)
 
-  best = law.optimum
+  best, check = law.optimum, law.check
   return dataclasses.replace(
       law, parameters=tuple(dataclasses.replace(p, units=units(p)) for p in law.parameters
                             if p.name not in gone),
       equation=lambda p, x: law.equation(full(p), x),
       optimum=None if best is None else lambda p, flops: best(full(p), flops),
+      check=None if check is None else lambda p, x: check(full(p), x),
       # What is equal to another parameter no longer enters linearly, nor does that other.
       linear=tuple(n for n in law.linear if n not in gone and n not in gone.values()), **record)
 

@@ -26,6 +26,7 @@ Notes of the paper disagree on whether a larger K is easier, so F may have eithe
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -149,9 +150,12 @@ def violations(law: Law, params: Mapping[str, float], inputs: Mapping[str, Any])
   with r, so with eta < 1 the third must fail close to r = 0. Derivatives that are zero or not
   finite there (r^eta at r = 0) break nothing.
   """
-  x = check_inputs(law, inputs)
+  return _broken(law.equation, params, check_inputs(law, inputs))
+
+
+def _broken(equation: Any, params: Values, x: Values) -> list[str]:
   with jax.enable_x64(True):
-    found = {name: np.asarray(v) for name, v in _slopes(law.equation, dict(params), x).items()}
+    found = {name: np.asarray(v) for name, v in _slopes(equation, dict(params), x).items()}
   said = []
   for name, value in found.items():
     bad_rows = np.isfinite(value) & (value > 0)
@@ -164,6 +168,7 @@ def violations(law: Law, params: Mapping[str, float], inputs: Mapping[str, Any])
   return said
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _slopes(equation: Any, params: Values, x: Values) -> dict[str, Any]:
   def total(n: Any, d: Any, r: Any) -> Any:
     return equation(params, {**x, 'N': n, 'D': d, 'r': r}).sum()
@@ -213,11 +218,11 @@ def _crossed(name: str, formula: str, source: str, equation: Any, inputs: tuple[
                   *more))
 
 
-LAWS = (
+LAWS = tuple(dataclasses.replace(law, check=functools.partial(_broken, law.equation)) for law in (
     L3, L1, L4, L5,
     _crossed('dcpt_cross', '1/k1 + w k2', 'K3', cross, ('k1', 'k2'), (('k1', '-mu'),),
              Parameter('w', start=(1.0,), units=(('k1', -1.0), ('k2', -1.0)), weak=True)),
     _crossed('dcpt_cross_k1', '1/k1', 'K1 (recalled)', cross_k1, ('k1',), (('k1', '-mu'),)),
     _crossed('dcpt_cross_k2', 'k2', 'K2 (recalled)', cross_k2, ('k2',), (('k2', 'mu'),)),
-)
+))
 NAMES = tuple(law.name for law in LAWS)

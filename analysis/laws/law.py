@@ -78,6 +78,8 @@ class Law:
   ranges: (input, (low, high)) of inputs that are not just positive; ends are allowed.
   linear: parameters on a log scale in which the equation is linear, the others given. The search
     solves for them at every start.
+  check: (params, inputs) -> what such a law should do and does not at these inputs, a sentence
+    each; fits say it as warnings.
   fixed, tied: what `combine.fix` and `combine.tie` have done to the law of that name.
   """
 
@@ -94,6 +96,7 @@ class Law:
   objective: tuple[str, float] = ('huber_log', 1e-3)
   ranges: tuple[tuple[str, tuple[float, float]], ...] = ()
   linear: tuple[str, ...] = ()
+  check: Callable[[Values, Values], list[str] | None] | None = None
   fixed: tuple[tuple[str, float], ...] = ()
   tied: tuple[tuple[str, str], ...] = ()
 
@@ -120,6 +123,10 @@ class Law:
       return 'positive and finite'
     low, high = limits
     return f'in [{low:g}, {high:g}]' if np.isfinite(high) else f'at least {low:g}'
+
+  def broken(self, params: Values, inputs: Values) -> list[str]:
+    """What `check` says of these parameters; [] for a law without one."""
+    return [] if self.check is None else self.check(params, check_inputs(self, inputs)) or []
 
   def predict(self, params: Values, inputs: Values) -> np.ndarray:
     """The law's output for inputs of any one shape, in float64.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from analysis import laws, mixture, ratios
+from analysis import fit, laws, mixture, ratios
 from analysis.fit import BOOTSTRAP, Fit
 from analysis.fitting.coordinates import Coordinates
 from analysis.fitting.objectives import Objective
@@ -154,6 +154,17 @@ def test_design_requirements_are_checked_where_the_data_are():
   assert 'dL/dr is positive' in said and 'r = 1e-06' in said
   rising = dcpt.violations(laws.get('dcpt_l4'), {**FORMS['dcpt_l4'], 'b': 0.5}, GRID)
   assert any('d2L/dDdr' in w for w in rising)
+
+
+def test_a_fit_warns_where_its_law_rises():
+  """With hardly any C, B r^eta / D^beta makes the loss rise with r; the plain fit says so."""
+  small = {k: v[GRID['r'] > 0] for k, v in GRID.items()}
+  for eta, broken in ((1.3, False), (0.5, True)):
+    truth = {**DOMAIN, 'eta': eta, 'B': 60.0 if broken else 40.0, 'C': 1e-3 if broken else 0.2}
+    loss = laws.get('dcpt').predict(truth, small)
+    held = laws.fix(laws.get('dcpt'), {k: truth[k] for k in ('eta', 'alpha', 'eps', 'gamma')})
+    said = [w for w in fit.fit(held, small, loss, bootstrap=0).warnings if 'should fall' in w]
+    assert bool(said) == broken and all(w.startswith('d') and 'r from' in w for w in said)
 
 
 def test_learnability_from_a_curve():
