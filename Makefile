@@ -8,12 +8,12 @@ DATA ?= $(wildcard $(abspath ../shared/data))
 export SCALING_REFERENCE_DATA ?= $(DATA)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help install quickstart test test-slow lint bench golden constraints clean
+.PHONY: help install quickstart test test-slow lint bench published golden constraints clean
 help:
 	@echo 'make quickstart   install, build tokens from text on this machine, train, fit, report'
 	@echo 'make test         the tests, about 6 minutes; make test-slow: the long ones too'
 	@echo 'make lint         ruff and mypy'
-	@echo 'make bench        the benchmarks'
+	@echo 'make bench        the benchmarks; make published: published numbers beside ours'
 
 # The stamp is touched last, so an interrupted install is done again.
 install: $(VENV)/installed
@@ -41,6 +41,9 @@ test-slow: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+published: install
+	$(BIN)/python benchmarks/published.py
 
 bench: install
 	for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program; done

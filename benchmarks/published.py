@@ -17,6 +17,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 FOLDER = os.environ.get('SCALING_REFERENCE_DATA', '')
@@ -56,7 +57,7 @@ PORIAN = (('base', 'long', 'kaplan', 'kaplan'), ('base', 'long', 'kaplan', 'stan
 def commands() -> list[Command]:
   found = [
       fit('chinchilla', 'chinchilla', 'chinchilla_epoch/runs.csv', *HOFFMANN, '--bootstrap=4000',
-          '--interval=percentile', '--test=E=1.69,A=406.4,B=410.7,alpha=.34,beta=.28',
+          '--interval=percentile', '--test=E=1.6934,A=406.4,B=410.7,alpha=.3392,beta=.2849',
           numbers={'Huber objective': (0.00101827402, 'objective.value'),
                    'p of the rounded parameters of Hoffmann et al.': (1.7e-49, 'tests.0.p'),
                    **params(A=477.826, B=2143.417, E=1.817218, alpha=.347311, beta=.367172)}),
@@ -104,6 +105,17 @@ def commands() -> list[Command]:
                *((f'V at N_nv {size}', value, f'approach_2.V.{i}')
                  for i, (size, value) in enumerate(ROOTS.items())))),
   ]
+  vocabulary = ('--columns=N_nv=Non_vocab_parameters,V=vocab_size,d=embed_dim,H=num_characters,'
+                'C=FLOPs,loss_unigram=Lossu')
+  found.append(Command('vocabulary', (
+      'analysis.vocabulary', f'--data={FOLDER}/vocabulary/runs.csv', vocabulary, '--approach=3',
+      '--min_flops=2.18e17', '--bootstrap=200', '--tokens_from_chars_mode=official'),
+      (('objective as published', .06229175, 'approach_3.published.objective'),
+       ('R2 as published', .97165, 'approach_3.published.metrics.r2'),
+       ('objective, lowest', .06229135, 'approach_3.objective'),
+       *((name, value, f'approach_3.params_in_paper_units.{name}') for name, value in {
+           'A1': 1.82888, 'A2': .190668, 'B': 2.12197, 'E': 5.53494, 'beta': .445317,
+           'alpha2': .663671}.items()))))
   for name, file, values in (('rw', 'summary_df', (.8353, .7065, .6020, .5715, .4969)),
                              ('owt2', 'summary_df_owt2', (.8635, .6985, .6032, .5743, .5185))):
     for (hparams, warmup, decay, count), value in zip(PORIAN, values):
@@ -114,6 +126,25 @@ def commands() -> list[Command]:
           f'--data={FOLDER}/isoflop_porian/optimal_pairs.csv',
           '--columns=N=n,C=flops,D=t,std=n_star_std'),
           ((f'exponent, {name} {hparams} {warmup} {decay} {count}', value, 'frontier.a'),)))
+  for domain, r2 in (('github', .92), ('arxiv', .96)):
+    found.append(fit('mixture', 'dcpt', 'mixture_ndr/runs.csv',
+                     f'--columns=N=model_size,D=n_tokens,r=weight_{domain},loss={domain}_loss',
+                     '--hold_out=model_size > 1.2e9', '--bootstrap=0',
+                     numbers={f'R2 of 1.235B, {domain}, from smaller': (
+                         r2, 'held_out_metrics.r2')}))
+  ratio = ' + '.join(f"{share}*(ratio == '{share}-{1 - share}')"
+                     for share in (.25, .375, .5, .625, .75))
+  for domain, step, k, b in (
+      ('Github', 10000, -2.4381, -.5978), ('Github', 20000, -1.5473, -.6506),
+      ('Github', 30000, -1.6405, -.6819), ('Pile-CC', 10000, -2.9041, -.5333),
+      ('Pile-CC', 20000, -2.2959, -.5862), ('Pile-CC', 30000, -2.5189, -.6257)):
+    r = ratio if domain == 'Github' else f'1 - ({ratio})'
+    rows = (f'--data={FOLDER}/mixing_two_domains/2Mix_70M.csv.gz', f'--columns=r={r},loss=loss',
+            f"--where=val_subdomain == '{domain}' and step == {step}")
+    found.append(Command('mixing', ('analysis.fit', '--law=mixing', *rows, '--bootstrap=0',
+                                    '--fix=c={analysis.offset}'),
+                         ((f'k, {domain}, step {step}', k, 'params.k'),
+                          (f'b, {domain}, step {step}', b, 'params.b'))))
   for model, value in (('6 Enc, 6 Dec', .26187), ('28 Enc, 6 Dec', .17085),
                        ('6 Enc, 28 Dec', .23403), ('Dec-only', .25197), ('TEnc-LSTM', .18992)):
     found.append(fit('learning curves', 'm1', 'learning_curves/nmt_lm.csv',
@@ -129,6 +160,29 @@ def commands() -> list[Command]:
                    '--columns=N=dense_parameter_count,loss=loss_validation',
                    f"--where={last} and router_type == 'Dense'", '--objective=mse_log',
                    numbers=params(alpha_N=.0785, N_c=3.69e13)))
+  warm = 'linear:2160:3e-4'
+  curves = {'cosine_24000': 'cosine:24000:3e-5', 'constant_24000': 'constant:24000',
+            'wsdcon_9': 'constant:7999 constant:16000:9e-5'}
+  others = {'cosine_72000': 'cosine:72000:3e-5', 'constant_72000': 'constant:72000',
+            'wsd_20000_24000': 'constant:20000 exponential:24000:3e-5',
+            'wsdld_20000_24000': 'constant:20000 linear:24000:3e-5',
+            'wsdcon_3': 'constant:7999 constant:16000:3e-5',
+            'wsdcon_18': 'constant:7999 constant:16000:18e-5'}
+
+  def listed(some: dict[str, str]) -> str:
+    return ','.join(f'{name}.csv={warm} {schedule}' for name, schedule in some.items())
+
+  means = (('mean R2 of six curves', .9988, 'predicted_mean.r2'),
+           ('mean absolute error', .00376, 'predicted_mean.mae'))
+  folder = f'--folder={FOLDER}/lr_schedule_25m'
+  found.append(Command('schedules', (
+      'analysis.curves', folder, f'--predict={listed(others)}',
+      '--params=L0=3.04045406,A=.52468604,alpha=.50786857,B=363.78751622,C=2.06560812,'
+      'beta=.58279013,gamma=.64142257'), tuple((f'{what}, as published', *rest)
+                                              for what, *rest in means)))
+  found.append(Command('schedules', ('analysis.curves', folder, f'--fit={listed(curves)}',
+                                     f'--predict={listed(others)}'),
+                       tuple((f'{what}, our fit', *rest) for what, *rest in means)))
   return found
 
 
@@ -148,6 +202,20 @@ def interval_at(found: Any, path: str) -> list[float] | None:
     return None
 
 
+def filled(command: Command) -> Callable[[str], str]:
+  """Puts what analysis.offset prints for the same rows where a command names it."""
+
+  def fill(argument: str) -> str:
+    if '{analysis.offset}' not in argument:
+      return argument
+    rows = [a for a in command.arguments if a.startswith(('--data', '--columns', '--where'))]
+    done = subprocess.run([sys.executable, '-m', 'analysis.offset', *rows], capture_output=True,
+                          text=True, check=True)
+    return argument.replace('{analysis.offset}', done.stdout.strip())
+
+  return fill
+
+
 def main() -> None:
   parser = argparse.ArgumentParser()
   parser.add_argument('--only', default='', help='a topic')
@@ -161,7 +229,7 @@ def main() -> None:
       if options.only not in command.topic:
         continue
       out = f'{folder}/out.json'
-      typed = ['python', '-m', *command.arguments, f'--out={out}']
+      typed = ['python', '-m', *map(filled(command), command.arguments), f'--out={out}']
       done = subprocess.run([sys.executable, *typed[1:]], capture_output=True, text=True)
       if done.returncode:
         print(f'{command.topic}: exit code {done.returncode}: {done.stderr.strip()}')

@@ -70,7 +70,7 @@ def test_two_domains_with_the_constant_chosen_first(domain, step, k, b):
 def test_the_same_as_commands(tmp_path):
   options = [f'--data={TABLE}', f'--columns={columns("Github")}',
              f'--where={where("Github", 10000)}']
-  c = run('analysis.fitting.offset', *options)
+  c = run('analysis.offset', *options)
   assert c.returncode == 0, c.stderr
   done = run('analysis.fit', '--law=mixing', *options, f'--fix=c={c.stdout.strip()}',
              '--bootstrap=0', f'--out={tmp_path}/fit.json')
