@@ -43,12 +43,12 @@ LOSS = (('loss', 1.0),)
 E = Parameter('E', start=(0.5,), units=LOSS)
 A = Parameter('A', start=(0.2,), units=(*LOSS, ('N', 'alpha')))
 B = Parameter('B', start=(0.2,), units=(*LOSS, ('D', 'beta')))
-C = Parameter('C', start=(0.1,), bounds=(1e-8, 1e8), units=LOSS, weak=True)
+C = Parameter('C', start=(0.1,), bounds=(1e-8, 1e8), units=LOSS)
 ALPHA = Parameter('alpha', start=(0.2, 0.6), bounds=(0.0, 3.0), scale='linear')
 BETA = Parameter('beta', start=(0.2, 0.6), bounds=(0.0, 3.0), scale='linear')
 # How sharp the rise at small r is can hardly be told from where it starts: C, gamma and eps trade.
-GAMMA = Parameter('gamma', start=(0.3, 1.5), bounds=(0.0, 10.0), scale='linear', weak=True)
-EPS = Parameter('eps', start=(0.02, 0.2), bounds=(1e-4, 10.0), weak=True)
+GAMMA = Parameter('gamma', start=(0.3, 1.5), bounds=(0.0, 10.0), scale='linear')
+EPS = Parameter('eps', start=(0.02, 0.2), bounds=(1e-4, 10.0))
 ETA = Parameter('eta', start=(0.3, 1.0, 3.0), bounds=(0.01, 10.0), scale='linear')
 LINEAR = ('E', 'A', 'B', 'C')
 
@@ -195,7 +195,7 @@ L1 = dataclasses.replace(
 L4 = dataclasses.replace(
     L3, name='dcpt_l4', source=f'{SOURCE}, L4 (recalled)', equation=l4,
     formula='L = E + A / N^alpha + B b^r / D^beta + C / c^r',
-    parameters=(E, A, B, dataclasses.replace(C, weak=False), ALPHA, BETA,
+    parameters=(E, A, B, C, ALPHA, BETA,
                 Parameter('b', start=(0.5, 2.0), bounds=(1e-4, 1e4)),
                 Parameter('c', start=(1.5, 5.0), bounds=(1e-4, 1e4))))
 L5 = dataclasses.replace(
@@ -207,21 +207,21 @@ L5 = dataclasses.replace(
 
 def _crossed(name: str, formula: str, source: str, equation: Any, inputs: tuple[str, ...],
              k: tuple[tuple[str, str | float], ...], *more: Parameter) -> Law:
-  """L3 and the learnability term; what depends on a handful of domains is weakly identified."""
-  base = (dataclasses.replace(E, weak=True), *L3.parameters[1:])
+  """L3 and the learnability term; few domains leave F, mu and w to their noise."""
   return dataclasses.replace(
       L3, name=name, source=f'{SOURCE}, {source}', equation=equation,
       formula=f'{L3.formula} + F / K^mu, K = {formula}', inputs=('N', 'D', 'r', *inputs),
-      parameters=(*base, Parameter('F', start=(-0.1, 0.1), bounds=(-1e4, 1e4), scale='linear',
-                                   units=(*LOSS, *k), weak=True),
-                  Parameter('mu', start=(1.0,), bounds=(0.05, 5.0), scale='linear', weak=True),
+      parameters=(*L3.parameters,
+                  Parameter('F', start=(-0.1, 0.1), bounds=(-1e4, 1e4), scale='linear',
+                            units=(*LOSS, *k)),
+                  Parameter('mu', start=(1.0,), bounds=(0.05, 5.0), scale='linear'),
                   *more))
 
 
 LAWS = tuple(dataclasses.replace(law, check=functools.partial(_broken, law.equation)) for law in (
     L3, L1, L4, L5,
     _crossed('dcpt_cross', '1/k1 + w k2', 'K3', cross, ('k1', 'k2'), (('k1', '-mu'),),
-             Parameter('w', start=(1.0,), units=(('k1', -1.0), ('k2', -1.0)), weak=True)),
+             Parameter('w', start=(1.0,), units=(('k1', -1.0), ('k2', -1.0)))),
     _crossed('dcpt_cross_k1', '1/k1', 'K1 (recalled)', cross_k1, ('k1',), (('k1', '-mu'),)),
     _crossed('dcpt_cross_k2', 'k2', 'K2 (recalled)', cross_k2, ('k2',), (('k2', 'mu'),)),
 ))

@@ -37,7 +37,6 @@ class Parameter:
     'alpha', '-alpha', '1/alpha' (N_c of (N_c / N)^alpha carries N and loss^(1/alpha)), 'alpha*k'.
   start, bounds: natural values for a parameter without units, values at the data's centre (see
     above) for one with them.
-  weak: the law's own data identify it badly; recovery is then judged by predictions.
   """
 
   name: str
@@ -45,7 +44,6 @@ class Parameter:
   bounds: tuple[float, float] = (1e-6, 1e6)
   scale: str = 'log'
   units: tuple[tuple[str, str | float], ...] = ()
-  weak: bool = False
 
 
 def powers_of(power: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 N parameters, D training tokens, L nats per token; the shifts s_N >= 0, in parameters, and s_D >= 0,
 in tokens, are where the curves bend: below them more of N or D hardly helps yet. With both zero it
 is Chinchilla. A shift is known only from runs not much larger than it, and together with its
-exponent: both are weakly identified (`weak`), and a fit to large runs ends at shifts of zero.
+exponent: noise soon hides both, and a fit to large runs ends at shifts of zero.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ LAW = of_inputs(
     chinchilla.LAW, 'shifted', ('N', 'D'), moved,
     parameters=tuple(
         Parameter(f's_{of}', start=(0.0, 0.3), bounds=(0.0, 1e3), scale='linear',
-                  units=((of, 1.0),), weak=True) for of in ('N', 'D')),
+                  units=((of, 1.0),)) for of in ('N', 'D')),
     formula='L = E + A (N + s_N)^-alpha + B (D + s_D)^-beta',
     source='shifted power laws; s_N = s_D = 0 is Hoffmann et al. 2022, arXiv 2203.15556',
     optimum=optimum)

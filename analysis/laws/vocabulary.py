@@ -180,10 +180,10 @@ LAW = Law(
     parameters=(
         Parameter('E', start=(1.1, 1.5), units=(('loss', 1.0),)),
         Parameter('A1', start=(0.03, 0.1), units=(('loss', 1.0), ('N_nv', 'alpha1'))),
-        Parameter('A2', start=(0.003, 0.03), units=(('loss', 1.0), ('N_v', 'alpha2')), weak=True),
+        Parameter('A2', start=(0.003, 0.03), units=(('loss', 1.0), ('N_v', 'alpha2'))),
         Parameter('B', start=(0.1, 0.3), units=(('loss', 1.0), ('D', 'beta'))),
         Parameter('alpha1', start=(0.3, 0.7), bounds=(0.0, 3.0), scale='linear'),
-        Parameter('alpha2', start=(0.3, 0.7, 1.2), bounds=(0.0, 3.0), scale='linear', weak=True),
+        Parameter('alpha2', start=(0.3, 0.7, 1.2), bounds=(0.0, 3.0), scale='linear'),
         Parameter('beta', start=(0.3, 0.7), bounds=(0.0, 3.0), scale='linear'),
     ),
     equation=equation,

@@ -15,6 +15,7 @@ class Case:
   """truth {name: value}, inputs {name: [n]}.
 
   edges: inputs where the law must stay finite, with finite gradients (r = 0, r = 1, ...).
+  edge_truth: parameters that have other values there (shifts of zero).
   scaled: inputs whose unit may change (default: all without a range of their own).
   loss_scaled: whether a factor on the output is only another set of coefficients.
   law: for a law that laws.get does not know, such as one made by a factory.
@@ -23,6 +24,7 @@ class Case:
   truth: dict[str, float]
   inputs: dict[str, np.ndarray]
   edges: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  edge_truth: dict[str, float] = dataclasses.field(default_factory=dict)
   scaled: tuple[str, ...] | None = None
   loss_scaled: bool = False
   law: Law | None = None
@@ -52,7 +54,9 @@ CASES['coupled'] = Case(
     grid(N=np.geomspace(5e7, 1e10, 7), D=np.geomspace(1e9, 3e11, 6)), loss_scaled=True)
 CASES['shifted'] = Case(
     {'E': 1.82, 'A': 480.0, 'B': 2085.0, 'alpha': 0.348, 'beta': 0.366, 's_N': 4e6, 's_D': 3e8},
-    grid(N=np.geomspace(5e5, 1e9, 8), D=np.geomspace(5e7, 1e11, 8)), loss_scaled=True)
+    grid(N=np.geomspace(5e5, 1e9, 8), D=np.geomspace(5e7, 1e11, 8)), loss_scaled=True,
+    edges={'N': np.array([5e5, 1e9]), 'D': np.array([5e7, 1e11])},
+    edge_truth={'s_N': 0.0, 's_D': 0.0})
 CASES['overtraining'] = Case(
     {'E': 1.8, 'a': 480.0, 'c': 1200.0, 'b': -0.35},
     grid(N=np.geomspace(1.1e7, 6.9e9, 6), M=np.array([5.0, 10, 20, 40, 80, 160, 320, 640])),
@@ -149,8 +153,10 @@ _VOCABULARY = grid(N_nv=_N_NV, V=np.array([4096, 8192, 16384, 32768, 65536, 9830
 _VOCABULARY['N_v'] = _VOCABULARY['V'] * vocabulary.width(_VOCABULARY['N_nv'])
 _VOCABULARY_TRUTH = {'E': 5.54, 'A1': 880.0, 'A2': 1.4e4, 'B': 2.1e4, 'alpha1': 0.45,
                      'alpha2': 0.68, 'beta': 0.44}
-CASES['vocabulary_characters'] = Case(_VOCABULARY_TRUTH, _VOCABULARY,
-                                      scaled=('N_nv', 'N_v', 'H'))
+CASES['vocabulary_characters'] = Case(  # f is flat from 200,000 words on
+    _VOCABULARY_TRUTH, _VOCABULARY, scaled=('N_nv', 'N_v', 'H'),
+    edges={'N_nv': np.full(3, 1e9), 'N_v': np.array([1e8, 4e8, 2e9]), 'H': np.full(3, 1e11),
+           'V': np.array([2.0, 2e5, 1e6])})
 CASES['vocabulary'] = Case(
     _VOCABULARY_TRUTH,
     {'N_nv': _VOCABULARY['N_nv'], 'N_v': _VOCABULARY['N_v'],
@@ -160,9 +166,15 @@ _EPOCHS = grid(N=np.geomspace(2e7, 8e9, 7), U=np.geomspace(1e8, 1e11, 5),
                epochs=np.array([1.0, 2, 4, 10, 30, 100]))
 _EPOCHS['D'] = _EPOCHS['U'] * _EPOCHS.pop('epochs')
 _REPEATED = {'E': 1.87, 'A': 520.0, 'B': 1490.0, 'alpha': 0.35, 'beta': 0.36}
+# No repetition and no excess: N is what is worth having for the D that is best with it.
+_BEST = laws.get('chinchilla').best(_REPEATED, 6e18)
+_UNREPEATED = {'N': _BEST['N'] * np.array([0.5, 1.0, 1.0, 2.0]),
+               'D': _BEST['D'] * np.array([1.0, 1.0, 3.0, 1.0]), 'U': np.full(4, _BEST['D'])}
 CASES['repetition'] = Case({**_REPEATED, 'R_D_star': 15.4, 'R_N_star': 5.3}, _EPOCHS,
-                           loss_scaled=True)
+                           edges=_UNREPEATED, loss_scaled=True)
+# The geometric N' has a corner at U_N, by its formula; it is left out.
 CASES['repetition_geometric'] = Case({**_REPEATED, 'delta_D': 0.06, 'delta_N': 0.16}, _EPOCHS,
+                                     edges={k: v[::3] for k, v in _UNREPEATED.items()},
                                      loss_scaled=True)
 
 # --- curves ---

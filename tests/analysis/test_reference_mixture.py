@@ -41,8 +41,10 @@ def held_out(tmp_path, law, domain):
   return json.loads((tmp_path / 'fit.json').read_text())
 
 
-@pytest.mark.parametrize('domain, least, rows', [('github', 0.91, 2186), ('arxiv', 0.955, 2188)])
-def test_the_largest_size_from_smaller_ones(tmp_path, domain, least, rows):
+@pytest.mark.parametrize('domain, least, rows, most', [
+    ('github', 0.91, 2186, 0.65),
+    pytest.param('arxiv', 0.955, 2188, 0.566, marks=pytest.mark.slow)])
+def test_the_largest_size_from_smaller_ones(tmp_path, domain, least, rows, most):
   """Shukor et al. 2025 (2507.09404): five sizes, 61 mixtures; r the weight of the loss's domain.
 
   R2 of about .92 and .96 had been reached with this form; the lowest objective gives .918 and .973.
@@ -52,8 +54,7 @@ def test_the_largest_size_from_smaller_ones(tmp_path, domain, least, rows):
   assert found['held_out_metrics']['r2'] > least
   assert found['n_points'] == rows and len(found['held_out']) == 220
   assert sum(found['n_dropped'].values()) == 2188 - rows
-  if domain == 'github':
-    assert held_out(tmp_path, 'chinchilla', domain)['held_out_metrics']['r2'] < 0.65
+  assert held_out(tmp_path, 'chinchilla', domain)['held_out_metrics']['r2'] < most
 
 
 @pytest.mark.parametrize('domain, step, k, b', PUBLISHED)

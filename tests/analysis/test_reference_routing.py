@@ -22,7 +22,9 @@ def fitted(tmp_path, law, columns, where):
 
 
 # Clark et al. do not print these refits of ours for the other two; they are close to S-Base's.
-@pytest.mark.parametrize('router, points', [('S-Base', 58), ('RL-R', 59), ('Hash', 56)])
+@pytest.mark.parametrize('router, points', [
+    ('S-Base', 58), pytest.param('RL-R', 59, marks=pytest.mark.slow),
+    pytest.param('Hash', 56, marks=pytest.mark.slow)])
 def test_routers_with_the_dense_models(tmp_path, router, points):
   found = fitted(tmp_path, 'routing', 'N=dense_parameter_count,experts=num_experts,'
                  'loss=loss_validation', f"(router_type == '{router}' or router_type == 'Dense')")
@@ -30,7 +32,7 @@ def test_routers_with_the_dense_models(tmp_path, router, points):
   assert found['n_points'] == points and found['metrics']['r2'] > 0.99
   if router == 'S-Base':
     assert [round(p['a'], 3), round(p['b'], 3), round(p['c'], 4), round(p['d'], 3)] == [
-        -0.083, -0.118, 0.0099, pytest.approx(1.114, abs=1.1e-3)]
+        -0.083, -0.118, 0.0099, 1.114]
     assert round(p['Es'], 2) == 2.07 and round(p['Em']) == 239
   else:
     assert -0.1 < p['a'] < -0.07 and -0.15 < p['b'] < -0.1 and 0.005 < p['c'] < 0.02
