@@ -110,8 +110,9 @@ def allocation(fit: Fit, flops: float, r: float) -> Choice:
   _positive(flops=flops)
   if not 0 <= r <= 1:
     raise bad('r', r, 'it must be in [0, 1]')
-  if not {'N', 'D'} <= set(fit.law.inputs):
-    raise InputError(f'{fit.law.name}: an allocation needs a law of N and D')
+  if set(fit.law.inputs) != {'N', 'D', 'r'}:
+    raise InputError(f'{fit.law.name}: an allocation at a ratio needs a law of N, D and r, as dcpt '
+                     'is (analysis.predict --flops divides a budget by a law of N and D)')
   law = at_ratio(fit.law, r)
   if not all(np.isfinite(v) for v in law.best(fit.params, flops).values()):
     raise InputError(f'{fit.law.name}: no allocation is best at r = {r:g}: the loss does not fall '

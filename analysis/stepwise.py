@@ -210,6 +210,7 @@ def bootstrap(runs: Runs, ends: np.ndarray, found: list[Contour], count: int, se
   return [s for s in samples if len(s) == most]
 
 
+@np.errstate(all='ignore')  # absurd values: zero or infinite
 def predict(params: dict[str, float], given: dict[str, float]) -> dict[str, Any]:
   """Step (d), what can be said of `given`: N, B, loss, S in any useful combination.
 
@@ -217,6 +218,7 @@ def predict(params: dict[str, float], given: dict[str, float]) -> dict[str, Any]
   batch B; loss at S and the curve up to it. Missing where a step is. inf: never.
   """
   said: dict[str, Any] = {}
+  given = {name: np.float64(value) for name, value in given.items()}  # floats raise at overflow
   if 'N' in given and 'N_c' in params:
     said['least_loss'] = (params['N_c'] / given['N']) ** params['alpha_N']
   if 'loss' in given and 'B_star' in params:

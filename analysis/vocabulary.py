@@ -15,6 +15,7 @@ from absl import flags
 
 from analysis import fit, laws, metrics
 from analysis.commands import fit as fit_command
+from analysis.commands.options import check_intervals, check_positive
 from analysis.laws import vocabulary as law
 from analysis.reading import tables
 from analysis.vocabularies import optima, sizes
@@ -50,9 +51,16 @@ def start() -> None:
 def main(argv: list[str]) -> None:
   del argv
   cli.check_output(FLAGS.out)
+  check_intervals(FLAGS.bootstrap, FLAGS.level)
+  check_positive('anchor_flops', FLAGS.anchor_flops)
+  if not 0 <= FLAGS.min_flops < np.inf:
+    raise bad('--min_flops', FLAGS.min_flops, 'it must be >= 0 and finite')
   expressions = tables.columns(FLAGS.columns)
-  table = tables.select(tables.read(FLAGS.data), FLAGS.where, expressions)
+  whole = tables.read(FLAGS.data)
+  table = tables.select(whole, FLAGS.where, expressions)
   rows, dropped = optima.rows_of(FLAGS.data, table, expressions)
+  if len(table) < len(whole):
+    dropped = {'not chosen by --where': len(whole) - len(table)} | dropped
   params, flops = _numbers('params', FLAGS.params), _numbers('flops', FLAGS.flops)
   if len(flops) and len(flops) not in (1, len(params)):
     raise bad('--flops', FLAGS.flops, 'give one budget, or one for each of --params')
@@ -95,6 +103,8 @@ def study(rows: Rows, approach: str = 'all', mode: str = 'correct', params: Any 
   third = None
   if '3' in used:
     kept = rows.take(np.flatnonzero(min_flops <= rows.C))
+    if not len(kept):
+      raise bad('min_flops', min_flops, f'the rows have at most {rows.C.max():.4g} FLOPs')
     third = optima.approach_3(kept, mode, tied, bootstrap=bootstrap, level=level)
     found['three'] = optima.full(third.law, third.params)
     answer['approach_3'] = _approach_3(third, kept, mode)
@@ -137,6 +147,9 @@ def _approach_2(rows: Rows, roots_at: Any, anchors: list[dict], anchor_flops: fl
       'intervals': {'anchor_N_v': _interval([a['N_v'] for a in anchors], best['N_v'], level)}
       if anchors else {}}
   smallest, largest = (float(f(rows.V[rows.N_nv == rows.N_nv.min()])) for f in (np.min, np.max))
+  if best['extrapolated']:
+    answer['warnings'].append(f'approach 2: the loss of {best["extrapolated"]} of the smallest '
+                              f'models at {best["C"]:.3g} FLOPs is extrapolated')
   if best['V'] in (smallest, largest):
     answer['warnings'].append(f'approach 2: the best vocabulary of the smallest model, '
                               f'{best["V"]:g}, is the edge of those tried')
@@ -211,7 +224,9 @@ def text(answer: dict[str, Any]) -> str:
     pair = part['intervals'].get(name)
     return f'  {percent} [{pair[0]:.6g}, {pair[1]:.6g}]' if pair else ''
 
-  lines = [f'{answer["n_rows"]} rows of {answer["n_runs"]} runs', '']
+  dropped = answer.get('dropped', {})
+  lines = [f'{answer["n_rows"]} rows of {answer["n_runs"]} runs'
+           + ''.join(f', {count} dropped ({why})' for why, count in dropped.items()), '']
   if 'approach_1' in answer:
     one = answer['approach_1']
     lines.append(f'approach 1: N_nv = e^K_Nnv C^.5, N_v = e^K_Nv C^exponent, H = e^K_H C^.5, by '
@@ -240,7 +255,8 @@ def text(answer: dict[str, Any]) -> str:
     if title in answer:
       lines += ['', f'{title.replace("_", " ")}: the best V by approach 1, 2, 3']
       for row in answer[title]:
-        lines.append(f'  N_nv {row["N_nv"]:.4g}, d {row["d"]:g}, C {row.get("C", np.nan):.4g}: '
+        cost = f', C {row["C"]:.4g}' if 'C' in row else ''
+        lines.append(f'  N_nv {row["N_nv"]:.4g}, d {row["d"]:g}{cost}: '
                      + ', '.join(f'{row[v]:.0f}' + (ends(row, v) if 'intervals' in row else '')
                                  for v in ('V_1', 'V_2', 'V_3') if v in row))
   lines += [f'warning: {w}' for w in answer['warnings']]

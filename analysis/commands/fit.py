@@ -167,30 +167,26 @@ def _pairs(flag: str, text_: str) -> list[tuple[str, str]]:
 
 def with_held_out(found: fit.Fit, held: Points) -> fit.Fit:
   """The fit with its predictions of runs that it has not seen, under `held_out`."""
-  usable = np.isfinite(held.loss)
-  for name, values in held.inputs.items():
-    usable &= found.law.allows(name, values)
-  if found.objective.log:
-    usable &= held.loss > 0
-  x = {name: v[usable] for name, v in held.inputs.items()}
-  loss = held.loss[usable]
+  usable = rows.usable(found.law, held.inputs, held.loss, held.groups, None, found.objective.log)
+  x, loss = usable.inputs, usable.loss
   if not len(loss):
     return dataclasses.replace(found, warnings=[
         *found.warnings, f'no held-out row has {found.law.output} and inputs that can be used'])
   predicted = found.predict(x)
-  rows: list[dict[str, Any]] = [
-      {**{k: float(v[i]) for k, v in x.items()}, 'run': str(held.groups[usable][i]),
+  shown: list[dict[str, Any]] = [
+      {**{k: float(v[i]) for k, v in x.items()}, 'run': str(usable.groups[i]),
        'actual': float(loss[i]), 'predicted': float(predicted[i]),
        'relative_error': float(predicted[i] / loss[i] - 1)} for i in range(len(loss))]
   if found.interval_method is not None:
     low, high = found.interval(x)
-    for i, row in enumerate(rows):
+    for i, row in enumerate(shown):
       row |= {'interval': [float(low[i]), float(high[i])],
               'inside': bool(low[i] <= loss[i] <= high[i])}
-  extra = found.extra | {'held_out': rows, 'held_out_metrics': metrics.all_of(loss, predicted)}
+  extra = found.extra | {'held_out': shown, 'held_out_metrics': metrics.all_of(loss, predicted)}
   said = [f'held-out runs: {w}' for w in diagnostics.far(found.inputs, x)]
-  if np.any(~usable):
-    said.append(f'{int(np.sum(~usable))} held-out rows could not be used')
+  if usable.dropped:
+    said.append(f'{sum(usable.dropped.values())} held-out rows could not be used '
+                f'({rows.said(usable.dropped)})')
   return dataclasses.replace(found, extra=extra, warnings=[*found.warnings, *said])
 
 

@@ -20,6 +20,7 @@ from analysis.commands import fit as fit_command
 from analysis.commands.options import check_intervals
 from analysis.laws import trajectory
 from analysis.reading import points, readers, tables
+from analysis.reading import rows as usable
 from analysis.reading.points import Points
 from analysis.stepwise import NAMES, PAIRS, Options
 from analysis.training_curves import contours, stepwise_warnings
@@ -134,9 +135,8 @@ def of_points(rows: Points, run: np.ndarray, options: Options, bootstrap: int, l
   lineages = int(runs.lineage.max()) + 1
   samples: list[dict[str, float]] = []
   said = stepwise_warnings.of(runs, found, done, options, given) + list(rows.notes)
-  lost = len(rows.loss) - sum(len(r['S']) for r in runs.whole.values())
-  if lost:
-    said.append(f'{lost} rows without N, S, B and loss, all positive, were dropped')
+  dropped = rows.left_out | usable.usable(trajectory.LAW, rows.inputs, rows.loss, None, None,
+                                          True).dropped
   if bootstrap and done.params:
     if lineages > len(done.params):
       samples = stepwise.bootstrap(runs, ends, found, bootstrap)
@@ -149,6 +149,7 @@ def of_points(rows: Points, run: np.ndarray, options: Options, bootstrap: int, l
   answer: dict[str, Any] = {
       'law': 'trajectory', 'params': done.params, 'first_pass': done.first, 'rounds': done.rounds,
       'level': level, 'runs': len(runs.whole), 'lineages': lineages,
+      'dropped': dropped,
       'ends': [{'N': runs.whole[i]['N'], 'B': runs.whole[i]['B'],
                 'loss': float(runs.whole[i]['loss'][-1]), 'slope': stepwise.flatness(runs.whole[i])}
                for i in ends],
@@ -161,13 +162,18 @@ def of_points(rows: Points, run: np.ndarray, options: Options, bootstrap: int, l
     of_samples = [stepwise.predict(s, given) for s in samples]
     answer['prediction_intervals'] = {
         k: _interval([s[k] for s in of_samples], v, lineages, level)
-        for k, v in answer['prediction'].items() if k != 'curve' and np.isfinite(v)}
+        for k, v in answer['prediction'].items() if k != 'curve' and 0 < v < np.inf}
   if rows.held_out is not None and len(done.params) == len(NAMES):
-    held = rows.held_out
-    good = np.isfinite(held.loss) & (held.loss > 0)
-    predicted = trajectory.LAW.predict(done.params, {k: v[good] for k, v in held.inputs.items()})
-    answer['held_out'] = {'rows': int(good.sum()), 'rmse_log': float(
-        np.sqrt(np.mean(np.log(predicted / held.loss[good]) ** 2)))}
+    held = usable.usable(trajectory.LAW, rows.held_out.inputs, rows.held_out.loss, None, None, True)
+    if held.dropped:
+      said.append(f'{sum(held.dropped.values())} held-out rows could not be used '
+                  f'({usable.said(held.dropped)})')
+    if len(held.loss):
+      error = np.log(trajectory.LAW.predict(done.params, held.inputs) / held.loss)
+      answer['held_out'] = {'rows': len(held.loss), 'dropped': held.dropped,
+                            'rmse_log': float(np.sqrt(np.mean(error ** 2)))}
+    else:
+      said.append('no held-out row has N, S, B and loss, all positive')
   return answer | {'warnings': said}
 
 
@@ -187,8 +193,9 @@ def text(answer: dict[str, Any]) -> str:
   """A result as a short readable table."""
   percent = f'{100 * answer["level"]:g} %'
   ends = answer.get('intervals', {})
-  lines = [f'{trajectory.LAW.formula}', f'{answer["runs"]} runs of {answer["lineages"]} lineages',
-           '', f'{"":14}{"value":>12}{"first pass":>14}   '
+  lines = [f'{trajectory.LAW.formula}', f'{answer["runs"]} runs of {answer["lineages"]} lineages'
+           + ''.join(f', {count} dropped ({why})' for why, count in answer['dropped'].items()), '',
+            f'{"":14}{"value":>12}{"first pass":>14}   '
            + (f'{percent} interval' if ends else '')]
   for step, names in PAIRS.items():
     for name in names:

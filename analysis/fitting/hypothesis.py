@@ -25,13 +25,11 @@ from scaling.errors import InputError, bad
 
 def check(law: Law, values: Mapping[str, float]) -> None:
   """Raises InputError for a parameter that the law does not have or a value it cannot take."""
-  scale = {p.name: p.scale for p in law.parameters}
+  known = {p.name: p for p in law.parameters}
   for name, value in values.items():
-    if name not in scale:
+    if name not in known:
       raise bad('test', name, f'the free parameters of {law.name} are {", ".join(law.names)}')
-    if not np.isfinite(value) or (scale[name] == 'log' and value <= 0):
-      raise bad(f'test {name}', value, 'it must be finite' + (
-          ' and positive' if scale[name] == 'log' else ''))
+    known[name].check(value, 'test')
 
 
 def wald(law: Law, centre: Mapping[str, float], refits: Mapping[str, np.ndarray],

@@ -23,7 +23,8 @@ FEW, EDGE, DOWN, OUTSIDE, BELOW, LOST = (
     'fewer than 3 sizes', 'minimum at an edge', 'parabola opens downward',
     'vertex outside the data', 'least loss below zero', 'minimum lost under noise')
 # The least standard deviation of ln N*, in spacings of ln N: what lies between two sizes is a guess
-# of the interpolation. A third is Porian et al.'s; a parabola averages over several sizes.
+# of the interpolation; a parabola averages over several sizes. Both are our
+# choices; the coverage in docs/optimal.md is with them.
 FLOOR = {'parabola': 0.1, 'akima': 0.33}
 
 

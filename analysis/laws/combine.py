@@ -18,15 +18,12 @@ from scaling.errors import bad
 def fix(law: Law, values: Mapping[str, float]) -> Law:
   """The law with some parameters held at these values; the others are free.
 
-  Raises InputError for a name that is not a free parameter or a value outside its sign.
+  Raises InputError for a name that is not a free parameter, a value outside its sign, or, for a
+  parameter without units, outside its bounds; those of one with units move with the data.
   """
   for name, value in values.items():
     _check(law, name, 'fix')
-    parameter = next(p for p in law.parameters if p.name == name)
-    if not (parameter.scale == 'linear' or value > 0) or value != value or abs(value) == float(
-        'inf'):
-      raise bad(f'fix {name}', value,
-                'it must be finite' + (' and positive' if parameter.scale == 'log' else ''))
+    next(p for p in law.parameters if p.name == name).check(value, 'fix')
   return _fixed(law, tuple(sorted((k, float(v)) for k, v in values.items()))) if values else law
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,6 +45,16 @@ class Parameter:
   bounds: tuple[float, float] = (1e-6, 1e6)
   scale: str = 'log'
   units: tuple[tuple[str, str | float], ...] = ()
+
+  def check(self, value: float, verb: str) -> None:
+    """Raises InputError for a value that no fit could give it: of the wrong sign, or, without
+    units, outside its bounds (those of a parameter with units move with the data)."""
+    if not math.isfinite(value) or (self.scale == 'log' and value <= 0):
+      raise bad(f'{verb} {self.name}', value,
+                'it must be finite' + (' and positive' if self.scale == 'log' else ''))
+    low, high = self.bounds
+    if not (self.units or low <= value <= high):
+      raise bad(f'{verb} {self.name}', value, f'it must be in [{low:g}, {high:g}]')
 
 
 def powers_of(power: str) -> tuple[str, ...]:

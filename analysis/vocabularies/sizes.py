@@ -22,7 +22,7 @@ from scipy import interpolate, optimize, spatial
 from analysis import metrics
 from analysis.laws import vocabulary as law
 from analysis.vocabularies.lines import early_stop, huber_line, huber_slope, objective
-from scaling.errors import InputError
+from scaling.errors import InputError, bad
 
 GRID, VOCABULARIES = 50, 20  # points of the interpolation in (N_nv, H), and in V
 SIZES = (33e6, 85e6, 151e6, 302e6, 631e6, 1.13e9, 2.87e9)  # where the paper solves dC/dV = 0
@@ -216,7 +216,8 @@ def cheapest(N_nv: float, d: float,
 def anchor(rows: Rows, C: float | None = None) -> dict[str, float]:
   """The best vocabulary of the smallest model at C FLOPs (default: where its runs all reach).
 
-  Each run's loss is interpolated in C, quadratic. {'N_nv', 'V', 'N_v', 'C', 'loss'}.
+  Each run's loss is interpolated in C, quadratic. {'N_nv', 'V', 'N_v', 'C', 'loss',
+  'extrapolated'}, the last the number of runs that C lies outside of. InputError if it is all.
   """
   size = float(rows.N_nv.min())
   runs = [rows.take(np.flatnonzero((rows.N_nv == size) & (rows.V == V)))
@@ -227,11 +228,17 @@ def anchor(rows: Rows, C: float | None = None) -> dict[str, float]:
     raise InputError(f'approach 2: no run of N_nv = {size:g} has three evaluations')
   runs, curves = [runs[i] for i in known], [curves[i] for i in known]
   C = min(float(cost[-1]) for cost, _ in curves) if C is None else C
+  outside = sum(not cost[0] <= C <= cost[-1] for cost, _ in curves)
+  if outside == len(curves):
+    raise bad('anchor_flops', C, f'the runs of N_nv = {size:g} have from '
+              f'{min(cost[0] for cost, _ in curves):.4g} to '
+              f'{max(cost[-1] for cost, _ in curves):.4g} FLOPs')
   losses = [float(interpolate.interp1d(*curve, 'quadratic', fill_value='extrapolate',
                                        bounds_error=False)(C)) for curve in curves]
   best = int(np.argmin(losses))
   V = float(runs[best].V[0])
-  return {'N_nv': size, 'V': V, 'N_v': V * float(rows.width(size)), 'C': C, 'loss': losses[best]}
+  return {'N_nv': size, 'V': V, 'N_v': V * float(rows.width(size)), 'C': C, 'loss': losses[best],
+          'extrapolated': outside}
 
 
 def _curve(run: Rows) -> tuple[np.ndarray, np.ndarray]:

@@ -92,6 +92,7 @@ def test_a_restricted_law_comes_back_from_its_file(tmp_path):
 
 @pytest.mark.parametrize('wrong', [lambda law: laws.fix(law, {'Z': 1.0}),
                                    lambda law: laws.fix(law, {'A': -1.0}),
+                                   lambda law: laws.fix(law, {'alpha': -5.0}),
                                    lambda law: laws.tie(law, {'beta': 'Z'}),
                                    lambda law: laws.tie(law, {'beta': 'beta'})])
 def test_wrong_restrictions_are_one_line(wrong):

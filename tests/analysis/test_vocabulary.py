@@ -147,7 +147,11 @@ def test_a_study_of_exact_losses(table):
     (['--approach=4'], 'approach'), (['--columns=N=N_nv'], 'N_nv, V, loss_unigram'),
     (['--params=many'], 'numbers'), (['--params=1e9', '--flops=1e20,1e21'], 'one budget'),
     (['--params=1e9', '--approach=3', '--bootstrap=0'], '--flops'), (['--where=V > 1e9'], 'none'),
-    (['--tie=A1=Z', '--approach=3'], 'free parameters'), (['--columns=d=V'], 'several widths')])
+    (['--tie=A1=Z', '--approach=3'], 'free parameters'), (['--columns=d=V'], 'several widths'),
+    (['--bootstrap=-5'], '--bootstrap'), (['--bootstrap=1', '--level=2'], '--bootstrap'),
+    (['--level=2'], '--level'), (['--anchor_flops=-1'], '--anchor_flops'),
+    (['--approach=2', '--anchor_flops=1e30', '--bootstrap=0'], 'anchor_flops'),
+    (['--min_flops=nan'], '--min_flops'), (['--approach=3', '--min_flops=1e30'], 'min_flops')])
 def test_mistakes_are_one_line(table, flags, said):
   done = command(f'--data={table}', *flags)
   assert done.returncode == 2 and said in done.stderr and done.stderr.count('\n') == 1
@@ -160,6 +164,17 @@ def test_rows_that_cannot_be_used_are_counted(table):
   rows, dropped = optima.rows_of('runs.csv', data, {})
   assert len(rows) == 477
   assert dropped == {'loss_unigram missing': 2, 'H missing or not positive': 1}
+
+
+def test_what_is_left_out_is_printed(table, tmp_path):
+  data = pd.read_csv(table)
+  data.loc[[3, 5], 'loss_unigram'] = np.nan
+  data.to_csv(tmp_path / 'runs.csv', index=False)
+  done = command(f'--data={tmp_path}/runs.csv', '--where=N_nv < 1e9', '--approach=2',
+                 '--params=1e9', '--bootstrap=0', '--anchor_flops=4e17')
+  assert done.returncode == 0, done.stderr
+  assert '80 dropped (not chosen by --where), 2 dropped (loss_unigram missing)' in done.stdout
+  assert 'nan' not in done.stdout and 'is extrapolated' in done.stdout
 
 
 def test_seeds_and_sizes_on_one_line_do_not_stop_it():
