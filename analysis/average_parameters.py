@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis import fit, laws, metrics
 from analysis.fit import Fit
+from analysis.reading import rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,17 +39,24 @@ def compare(N_average: Any, N_final: Any, D: Any, loss: Any, **options: Any) -> 
   """Fits Chinchilla's law to dense and sparse runs jointly, with either N; arrays [n].
 
   N_final is the count of non-zero parameters at the end; a dense run has N_average = N_final.
-  options: those of `analysis.fit.fit`. Raises InputError where that does.
+  Rows that either fit cannot use are left out
+  of both. options: those of `analysis.fit.fit`. Raises InputError where that does.
   """
-  average = fit.fit(laws.get('average_parameters'), {'N_average': N_average, 'D': D}, loss,
-                    **options)
+  law = laws.get('average_parameters')
+  kept = rows.usable(law, {'N_average': N_average, 'D': D}, loss, None, options.get('weights'),
+                     True).kept
+  kept = kept & rows.usable(laws.get('chinchilla'), {'N': N_final, 'D': D}, loss, None, None,
+                            True).kept
+  options |= {name: np.asarray(options[name])[kept] for name in ('groups', 'weights', 'strata')
+              if options.get(name) is not None}
+  N_average, N_final, D, loss = (np.asarray(v, np.float64)[kept]
+                                 for v in (N_average, N_final, D, loss))
+  average = fit.fit(law, {'N_average': N_average, 'D': D}, loss, **options)
   final = fit.fit(laws.get('chinchilla'), {'N': N_final, 'D': D}, loss, **options)
-  ratio = np.log(np.asarray(N_average, np.float64) / np.asarray(N_final, np.float64))
-  loss = np.asarray(loss, np.float64)
+  ratio = np.log(N_average / N_final)
   structure = {}
-  for name, predicted in (('average', average.predict({'N_average': N_average, 'D': D})),
-                          ('final', final.predict({'N': N_final, 'D': D}))):
-    residual = np.log(predicted / loss)
+  for name, found in (('average', average), ('final', final)):
+    residual = np.log(found.predict(found.inputs) / found.loss)
     if np.ptp(ratio) > 0:
       line = np.polyval(np.polyfit(ratio, residual, 1), ratio)
       structure[name] = metrics.r2(residual, line)

@@ -25,7 +25,8 @@ def start() -> None:
   flags.DEFINE_string('data', None, 'A CSV or JSON-lines file.')
   flags.DEFINE_string('columns', '', 'r=expression,loss=expression over the columns of --data.')
   flags.DEFINE_string('where', '', "A condition on the rows, such as 'step == 10000'.")
-  flags.DEFINE_integer('points', 1000, 'How many values of c to try between 0 and the least loss.')
+  flags.DEFINE_integer('points', 1000, 'How many values of c to try between 0 and the least loss.',
+                       lower_bound=3, upper_bound=1_000_000)
   cli.run(main, need=('data',))
 
 

@@ -1,10 +1,12 @@
 """Dense and sparse runs: the average number of parameters against the final one."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import average_parameters, laws
 from scaling.sparsity import Ramp
+from tests.analysis import commands
 
 TRUTH = {'E': 1.8, 'A': 420.0, 'B': 1900.0, 'alpha': 0.34, 'beta': 0.36}
 
@@ -28,6 +30,29 @@ def test_the_average_count_describes_dense_and_sparse_runs_together(runs):
   assert average['r2'] > final['r2'] and average['objective'] < final['objective']
   assert average['structure'] < 0.1 and final['structure'] > 0.2
   assert found.average.params['alpha'] == pytest.approx(TRUTH['alpha'], rel=0.1)
+
+
+def test_rows_that_cannot_be_used_are_left_out_of_both(runs):
+  average, final, d, loss = (np.append(v, [1.0, 1.0]) for v in runs)
+  loss[-1] = np.nan
+  final[-2] = 0
+  found = average_parameters.compare(average, final, d, loss, bootstrap=0)
+  again = average_parameters.compare(*runs, bootstrap=0)
+  assert found.table() == again.table()
+
+
+def test_the_comparison_is_a_command(runs, tmp_path, monkeypatch):
+  """Held out: the largest runs; the average count predicts them, the final one does not."""
+  average, final, d, loss = runs
+  pd.DataFrame({'average': average, 'final': final, 'tokens': d, 'loss': loss}).to_csv(
+      tmp_path / 'runs.csv', index=False)
+  code, printed, error = commands.call(
+      'compare', '--laws=chinchilla,average_parameters', f'--data={tmp_path}/runs.csv',
+      '--columns=N_average=average,N=final,D=tokens', '--splits=largest', '--bootstrap=0')
+  assert code == 0, error
+  rows = [line.split() for line in printed.splitlines() if line[:7] in ('average', 'chinchi')]
+  assert [row[0] for row in rows] == ['average_parameters', 'chinchilla']
+  assert float(rows[0][2]) < 0.5 * float(rows[1][2])
 
 
 def test_of_dense_runs_alone_both_are_the_same_law(runs):

@@ -136,9 +136,11 @@ def test_the_command_with_a_larger_run_held_out(tmp_path):
   large = pd.DataFrame({'params': 1e9, 'step': steps, 'batch': 1e6, 'run': 'large',
                         'val_loss': trajectory.LAW.predict(TRUTH, {'N': 1e9, 'S': steps,
                                                                    'B': 1e6})})
+  large.loc[3, 'params'] = np.nan
+  rows.loc[[5, 6], 'batch'] = [np.nan, 0]
   path, out = tmp_path / 'curves.csv', tmp_path / 'stepwise.json'
   pd.concat([rows, large]).to_csv(path, index=False)
-  done = command(f'--data={path}', COLUMNS, '--hold_out=params > 1e8', '--warmup=0.005',
+  done = command(f'--data={path}', COLUMNS, '--hold_out=run == "large"', '--warmup=0.005',
                  '--bootstrap=40', '--N=3e9', '--B=2e6', '--loss=2.6', '--S=1e5', f'--out={out}')
   assert done.returncode == 0, done.stderr
   answer = json.loads(out.read_text())
@@ -150,7 +152,16 @@ def test_the_command_with_a_larger_run_held_out(tmp_path):
       critical_batch.batch(TRUTH, 2.6), rel=0.2)
   assert len(answer['prediction']['curve']['loss']) == 61
   assert answer['runs'] == 11 and answer['columns']['N'] == 'params'
-  assert 'B_star' in done.stdout and 'held out: 30 rows' in done.stdout
+  assert 'B_star' in done.stdout and 'held out: 29 rows' in done.stdout
+  assert '1 held-out rows could not be used (N missing: 1)' in done.stdout
+  assert answer['dropped'] == {'B missing': 1, 'B not positive': 1}
+  assert answer['held_out']['dropped'] == {'N missing': 1}
+
+
+def test_absurd_values_are_predicted_as_zero_or_infinite():
+  said = stepwise.predict(TRUTH, {'N': 1e300, 'loss': 1e-300, 'B': 1e-300, 'S': 1e300})
+  assert said['B_crit'] == np.inf and said['steps'] == np.inf and said['least_loss'] > 0
+  assert stepwise.predict(TRUTH, {'N': 1e-300, 'loss': 1e300})['B_crit'] == 0
 
 
 def test_the_command_says_what_is_not_identified(tmp_path):
