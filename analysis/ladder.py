@@ -22,6 +22,7 @@ from absl import flags
 from scipy import special
 
 from analysis import predict
+from analysis.commands.options import check_level
 from analysis.fit import Fit
 from analysis.fitting import diagnostics
 from analysis.laws.law import check_inputs
@@ -39,12 +40,15 @@ def start() -> None:
   flags.DEFINE_string('accuracy_fit', None, 'The fit.json of step 2, in the task loss.')
   for name in predict.INPUTS:
     flags.DEFINE_float(name, None, f'Input {name} of step 1.', short_name=None)
+  flags.DEFINE_float('level', None, 'Of the intervals (default: that of both fits).')
   flags.DEFINE_boolean('json', False, 'Print JSON.')
   cli.run(main, need=('loss_fit', 'accuracy_fit'))
 
 
 def main(argv: list[str]) -> None:
   del argv
+  if FLAGS.level is not None:
+    check_level(FLAGS.level)
   loss_fit, accuracy_fit = Fit.load(FLAGS.loss_fit), Fit.load(FLAGS.accuracy_fit)
   inputs = loss_fit.law.inputs
   given: dict[str, Any] = {name: FLAGS[name].value for name in sorted(
@@ -55,32 +59,37 @@ def main(argv: list[str]) -> None:
     raise InputError(f'step 1 is {loss_fit.law.name}, which takes '
                      f'{", ".join(f"--{n}" for n in inputs)}: --{wrong[0]} is '
                      + ('not one of them' if wrong[0] in given else 'missing'))
-  answer = chain(loss_fit, accuracy_fit, given)
+  answer = chain(loss_fit, accuracy_fit, given, FLAGS.level)
   if FLAGS.json:
     print(json.dumps(answer | {'inputs': given, 'law': [loss_fit.law.name, accuracy_fit.law.name]}))
   else:
     print(text(answer, given))
 
 
-def chain(loss_fit: Fit, accuracy_fit: Fit, inputs: Mapping[str, Any], seed: int = 0,
-          ) -> dict[str, Any]:
+def chain(loss_fit: Fit, accuracy_fit: Fit, inputs: Mapping[str, Any],
+          level: float | None = None, seed: int = 0) -> dict[str, Any]:
   """What step 2 says of step 1's output at `inputs` (scalars).
 
   Gives `loss` and the output of step 2 under its name ('accuracy'), their intervals under
   {'prediction': {name: [low, high]}, 'confidence': ...} where both fits have some, and `warnings`.
-  Raises InputError when step 2 is not a law of one input.
+  level: of the intervals; by default that of both fits. Raises InputError when step 2 is not a law
+  of one input, or for fits of two levels with none given.
   """
   if len(accuracy_fit.law.inputs) != 1:
     raise bad('accuracy_fit', accuracy_fit.law.name, 'step 2 has one input, the output of step 1; '
               f'this one has {", ".join(accuracy_fit.law.inputs)}')
+  if level is None:
+    level = accuracy_fit.level
+    if loss_fit.level != level:
+      raise InputError(f'the fits have intervals at {loss_fit.level:g} and {level:g}: give --level')
   middle, output = accuracy_fit.law.inputs[0], accuracy_fit.law.output
   x = {k: np.atleast_1d(v) for k, v in check_inputs(loss_fit.law, inputs).items()}
   loss = loss_fit.predict(x)
   answer: dict[str, Any] = {
       'loss': float(loss[0]), output: float(accuracy_fit.predict({middle: loss})[0]),
-      'level': accuracy_fit.level}
+      'level': level}
   if loss_fit.interval_method and accuracy_fit.interval_method:
-    tails = [(1 - accuracy_fit.level) / 2, (1 + accuracy_fit.level) / 2]
+    tails = [(1 - level) / 2, (1 + level) / 2]
     least = {name: [answer[name]] for name in ('loss', output)}
     for kind in reversed(KINDS):
       random = np.random.default_rng(seed)
@@ -109,7 +118,11 @@ def draws(found: Fit, inputs: Mapping[str, np.ndarray], kind: str, random: np.ra
   picked = random.integers(len(next(iter(refits.values()))), size=count)
   drawn = found.law.predict({k: v[picked] for k, v in refits.items()}, inputs)
   if kind == 'confidence':
-    return drawn
+    if found.components is None:
+      return drawn
+    shift = found.components.half_width(found.level) / special.ndtri((1 + found.level) / 2)
+    common = shift * random.normal(size=count)  # of the evaluation resamples that runs share
+    return drawn * np.exp(common) if log else drawn + common
   fitted = found.predict(found.inputs)
   residual = np.log(found.loss / fitted) if log else found.loss - fitted
   groups = len(np.unique(found.groups))

@@ -1,5 +1,6 @@
 """Task loss, then accuracy: recovery on the design of a ladder, intervals, the command."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis import fit, ladder, laws, metrics
+from analysis.fitting.noise import Components
 from scaling.errors import InputError
 from tests.analysis.law_cases import grid
 from tests.analysis.test_commands import run
@@ -57,6 +59,19 @@ def test_intervals_hold_both_steps():
     wider = answer['prediction']['accuracy']
     assert wider[0] <= low and high <= wider[1] and np.ptp(wider) > high - low
   assert inside >= 3
+
+
+def test_fits_of_two_levels_need_one_given():
+  first, second = made(0.004, 0, bootstrap=40)
+  other = dataclasses.replace(second, level=0.5)
+  with pytest.raises(InputError, match='--level'):
+    ladder.chain(first, other, TARGET)
+  wide, narrow = (ladder.chain(first, second, TARGET, level)['confidence'] for level in (0.9, 0.5))
+  for name in ('loss', 'accuracy'):
+    assert np.ptp(narrow[name]) < 0.7 * np.ptp(wide[name])
+  parts = Components('crossed', float('nan'), 0.01, 1e-4, 0, 9, 90, 16, 10, 10.0)
+  shifted = ladder.chain(dataclasses.replace(first, components=parts), second, TARGET)
+  assert np.ptp(shifted['confidence']['loss']) > np.ptp(wide['loss'])
 
 
 def test_step_two_has_one_input():
