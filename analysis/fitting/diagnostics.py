@@ -17,11 +17,12 @@ WORST_CONDITION = 1e4  # of the Jacobian with columns of length one
 
 
 def of(law: Law, coordinates: Coordinates, found: Found, data: dict[str, Any], log: bool,
-       params: Mapping[str, float], x: Mapping[str, np.ndarray], y: np.ndarray) -> list[str]:
+       params: Mapping[str, float], x: Mapping[str, np.ndarray], y: np.ndarray,
+       groups: np.ndarray) -> list[str]:
   """All that can be said of a fit before its intervals are known."""
   warnings = at_bounds(law, coordinates, found.u)
   warnings += identified(law, found.u, data, log)
-  warnings += coverage_of(x) + duplicates(x, y)
+  warnings += coverage_of(x) + duplicates(x, y, groups)
   warnings += bracketed(law, params, x)
   if not found.converged:
     warnings.append('the optimiser did not converge')
@@ -62,6 +63,27 @@ def identified(law: Law, u: np.ndarray, data: dict, log: bool) -> list[str]:
   return [f'parameters {", ".join(names)} are hardly identified apart (condition {condition:.1e})']
 
 
+def unidentified(law: Law, u: np.ndarray, data: dict, log: bool,
+                 x: Mapping[str, np.ndarray]) -> list[str]:
+  """Why refits from the optimum u would not show how far off it may be; nothing if they would.
+
+  A direction that the data leave flat, an input with fewer than three values, or a parameter whose
+  linearised interval is so wide (a factor of ten, a quarter of the range between its bounds) that
+  the law is not linear within it. Noise is judged by the median residual, as a robust fit does.
+  """
+  found = identified(law, u, data, log) + few(x)
+  if found:
+    return found
+  r, jacobian = solver.derivatives(objectives.residuals(law, log), u, data, {})
+  spread = np.sqrt(np.diag(np.linalg.pinv(jacobian.T @ jacobian)))
+  width = 2 * 1.645 * 1.4826 * np.median(np.abs(r)) * spread
+  for p, wide in zip(law.parameters, width):
+    limit = np.log(FAR) if p.scale == 'log' else (p.bounds[1] - p.bounds[0]) / 4
+    if wide > limit and not p.weak:
+      found.append(f'parameter {p.name} is hardly identified')
+  return found
+
+
 def unbounded(law: Law, samples: np.ndarray, level: float) -> list[str]:
   """Positive parameters that the refits [S, P] leave open by more than FAR at the data's centre."""
   low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -73,13 +95,7 @@ def unbounded(law: Law, samples: np.ndarray, level: float) -> list[str]:
 
 def coverage_of(inputs: Mapping[str, np.ndarray]) -> list[str]:
   """Too few values of an input, or a plan of sizes and tokens at one or two budgets."""
-  found = []
-  for name, values in inputs.items():
-    count = len(np.unique(np.round(np.log(values), 6) if np.all(values > 0)
-                          else np.round(values, 12)))
-    if count < 3:
-      found.append(f'only {count} value{"s" * (count > 1)} of {name}: at least three are needed '
-                   'for a power and an offset')
+  found = few(inputs)
   if {'N', 'D'} <= set(inputs) and not found:
     with np.errstate(all='ignore'):
       budgets = len(np.unique(np.round(np.log(6 * inputs['N'] * inputs['D']), 2)))
@@ -89,14 +105,32 @@ def coverage_of(inputs: Mapping[str, np.ndarray]) -> list[str]:
   return found
 
 
-def duplicates(inputs: Mapping[str, np.ndarray], loss: np.ndarray) -> list[str]:
+def few(inputs: Mapping[str, np.ndarray]) -> list[str]:
+  """Inputs of one or two values."""
+  found = []
+  for name, values in inputs.items():
+    count = len(np.unique(np.round(np.log(values), 6) if np.all(values > 0)
+                          else np.round(values, 12)))
+    if count < 3:
+      found.append(f'only {count} value{"s" * (count > 1)} of {name}: at least three are needed '
+                   'for a power and an offset')
+  return found
+
+
+def duplicates(inputs: Mapping[str, np.ndarray], loss: np.ndarray, groups: np.ndarray) -> list[str]:
   """Rows that say the same twice."""
   rows = np.stack([*inputs.values(), loss], 1)
-  extra = len(rows) - len(np.unique(rows, axis=0))
+  distinct, member = np.unique(rows, axis=0, return_inverse=True)
+  extra = len(rows) - len(distinct)
   if not extra:
     return []
-  return [f'{extra} row{"s are duplicates" if extra > 1 else " is a duplicate"} of another, '
-          'inputs and loss: kept']
+  said = (f'{extra} row{"s are duplicates" if extra > 1 else " is a duplicate"} of another, '
+          'inputs and loss: kept, ')
+  pairs = len(np.unique(np.stack([member.ravel(), np.unique(groups, return_inverse=True)[1]], 1),
+                        axis=0))
+  return [said + ('in one group, so intervals take them for one measurement'
+                  if pairs == len(distinct) else 'in groups of their own, so intervals take them '
+                  'for several measurements')]
 
 
 def far(inputs: Mapping[str, np.ndarray], x: Mapping[str, np.ndarray]) -> list[str]:

@@ -17,9 +17,9 @@ import numpy as np
 from scipy import special
 
 from analysis.fitting import objectives, solver
+from analysis.fitting.profile import STEPS, Profile
 from analysis.laws import combine
 from analysis.laws.law import Law
-from analysis.uncertainty import STEPS, Profile
 from scaling.errors import InputError, bad
 
 

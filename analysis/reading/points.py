@@ -13,6 +13,7 @@ import pandas as pd
 from analysis import logs
 from analysis.fitting.noise import Components
 from analysis.laws.law import Law
+from analysis.reading import rows as usable_rows
 from analysis.reading import sampling, tables
 from analysis.reading.expressions import Expression
 from analysis.reading.sampling import Options, Sample
@@ -107,10 +108,15 @@ def _points(law: Law, table: pd.DataFrame, held: np.ndarray, expressions: Mappin
       ('weight', weight), ('hold_out', hold_out), ('best_over', options.best_over),
       ('seed', options.seed), ('resample', options.resample),
       ('stratify', options.stratify)) if value.strip()}
-  groups = _groups(sample.table, group)
   strata = None
   if options.stratify:
     strata = sampling.column(sample.table, '--stratify', options.stratify)
+  if group:
+    groups = sampling.column(sample.table, '--group', group)
+  elif options.seed:  # which says that runs with the same loss are several
+    groups = np.arange(len(sample.table))
+  else:
+    groups = usable_rows.alike(sample.inputs, sample.loss, *([] if strata is None else [strata]))
 
   def part(held: bool, **also: Any) -> Points:
     found = sample.take(np.flatnonzero(sample.held == held))
@@ -179,9 +185,3 @@ def chosen_domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:
     raise InputError(f'--domain: {workdir} has losses of several domains; choose one of '
                      f'{", ".join(known)}')
   return known[0]
-
-
-def _groups(table: pd.DataFrame, group: str) -> np.ndarray:
-  if not group:
-    return np.arange(len(table))
-  return sampling.column(table, '--group', group)

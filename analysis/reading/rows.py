@@ -28,8 +28,9 @@ def usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, weights:
            ) -> Rows:
   """The rows that a fit can use; the others are counted by reason.
 
-  groups default to a group a row, weights to one. Raises InputError for a missing input, what is
-  not a number, arrays of different lengths, or weights that are negative.
+  groups default to a group a row (rows that are the same share one), weights to one. Raises
+  InputError for a missing input, what is not a number, arrays of different lengths, or weights that
+  are negative.
   """
   try:
     y = np.asarray(loss, np.float64)
@@ -45,6 +46,8 @@ def usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, weights:
     if values.shape != y.shape or y.ndim != 1:
       raise InputError(f'{law.name}: {name} has shape {values.shape}, {law.output} {y.shape}; they '
                        'must be rows of one length')
+  if groups is None:
+    group = alike(x, y)
   if np.any(weight < 0) or np.any(np.isinf(weight)):
     raise bad('weights', float(weight[(weight < 0) | np.isinf(weight)][0]),
               'they must be >= 0 and finite')
@@ -69,6 +72,13 @@ def usable(law: Law, inputs: Mapping[str, Any], loss: Any, groups: Any, weights:
     drop(y <= 0, f'{law.output} not positive')
   drop(weight == 0, 'weight zero')
   return Rows({k: v[keep] for k, v in x.items()}, y[keep], group[keep], weight[keep], dropped, keep)
+
+
+def alike(inputs: Mapping[str, np.ndarray], loss: np.ndarray, *others: np.ndarray) -> np.ndarray:
+  """For every row the number of the first that is the same: a copy is no second measurement."""
+  codes = [np.unique(v, return_inverse=True)[1] for v in (*inputs.values(), loss, *others)]
+  _, first, member = np.unique(np.stack(codes, 1), axis=0, return_index=True, return_inverse=True)
+  return first[member.ravel()]
 
 
 def said(dropped: Mapping[str, int]) -> str:

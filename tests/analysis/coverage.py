@@ -24,8 +24,8 @@ import time
 import jax.numpy as jnp
 import numpy as np
 
-from analysis import fit, laws, uncertainty
-from analysis.fitting import objectives, solver
+from analysis import fit, laws
+from analysis.fitting import bootstrap, objectives, solver
 from analysis.fitting.coordinates import Coordinates
 from analysis.fitting.objectives import Objective
 
@@ -117,12 +117,12 @@ def fits(study: Study, objective: Objective, losses: np.ndarray, refits: int, in
 
   def solve(u, y, weights):
     return solver.minimise(of_lanes(law), u, data, {'y': y}, weights, delta, lower, upper,
-                           steps=uncertainty.STEPS, tolerance=1e-10).u
+                           steps=bootstrap.STEPS, tolerance=1e-10).u
 
   start = np.repeat(coordinates.internal(study.truth)[None], count, 0)
   centre = solve(start, lanes, np.ones((1, rows)))
   member = np.unique(study.groups, return_inverse=True)[1]
-  drawn = np.concatenate([uncertainty.draws(study.groups, None, refits, seed + i, plain)
+  drawn = np.concatenate([bootstrap.draws(study.groups, None, refits, seed + i, plain)
                           for i in range(count)])
   parts = []
   for first in range(0, count, 50):  # 50 studies at a time, for the memory
