@@ -1,7 +1,4 @@
-"""A fit as a result: predicts with intervals, gives the optimum, is saved and loaded.
-
-docs/fit.md describes fit.json; analysis/fit.py makes one.
-"""
+"""A fit as a result: predicts with intervals, is saved as fit.json (docs/fit.md) and loaded."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ BOOTSTRAP, PROFILE, PERCENTILE = 'bootstrap', 'profile likelihood', 'percentile 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fit:
-  """A fitted law with the rows it was fitted to; saved as fit.json, from which it comes back."""
+  """A fitted law with the rows it was fitted to."""
 
   law: Law
   params: dict[str, float]
@@ -72,12 +69,12 @@ class Fit:
                        'groups than parameters)')
     x = check_inputs(self.law, inputs)
     shape = next(iter(x.values())).shape
-    flat = {name: np.array(v).ravel() for name, v in x.items()}
+    flat, new = {name: np.array(v).ravel() for name, v in x.items()}, kind == 'prediction'
     if self.interval_method == PROFILE:
-      ends = self.profile.outputs(flat, kind == 'prediction')
+      ends = self.profile.outputs(flat, new)
       low, high = ends.low, ends.high
     else:
-      low, high = self._from_samples(flat, kind == 'prediction')
+      low, high = self._from_samples(flat, new)
     centre = self.predict(flat)
     low, high = np.minimum(low, centre), np.maximum(high, centre)
     if self.components is not None and (kind == 'confidence' or resamples):
@@ -223,7 +220,7 @@ class Fit:
       ranks = (np.random.default_rng(0).permutation(8 * count) + 0.5) / (8 * count)
       noise = np.quantile(-self.residual, ranks).reshape(count, 8, 1)
       noise = noise * np.sqrt(groups / max(groups - len(self.params), 1))
-      if self.noise_floor > np.std(residual):
+      if self.noise_floor > np.std(self.residual):
         noise = self.noise_floor * special.ndtri(ranks).reshape(count, 8, 1)
       found = found[:, None] * np.exp(noise) if self.objective.log else found[:, None] + noise
       found = found.reshape(8 * count, -1)
@@ -243,9 +240,8 @@ def _finite(value: Any) -> Any:
 def _components(values: dict[str, Any]) -> Components | None:
   """The components of fit.json, where an unknown variance is null."""
   known = values.get('components')
-  if known is None:
-    return None
-  return Components(**{name: math.nan if v is None else v for name, v in dict(known).items()})
+  return None if known is None else Components(**{  # type: ignore[arg-type]
+      name: math.nan if v is None else v for name, v in dict(known).items()})
 
 
 def _ends(intervals: dict[str, list[float | None]]) -> dict[str, list[float]]:

@@ -71,8 +71,10 @@ def test_an_optimum_outside_the_data():
 
 
 def test_duplicates_and_dropped_rows_are_counted():
-  assert diagnostics.duplicates({'D': np.array([1.0, 1.0, 2.0])}, np.array([3.0, 3.0, 3.0]))
-  assert not diagnostics.duplicates({'D': np.array([1.0, 1.0])}, np.array([3.0, 3.1]))
+  assert diagnostics.duplicates({'D': np.array([1.0, 1.0, 2.0])}, np.array([3.0, 3.0, 3.0]),
+                                np.arange(3))
+  assert not diagnostics.duplicates({'D': np.array([1.0, 1.0])}, np.array([3.0, 3.1]),
+                                    np.arange(2))
   with pytest.raises(InputError, match=r'16 rows were dropped: D missing: 1, N not positive: 15'):
     fit.fit(CHINCHILLA, {'N': -N, 'D': np.append(np.nan, D[1:])}, np.ones(16))
 

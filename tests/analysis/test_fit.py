@@ -85,7 +85,7 @@ def test_rows_of_one_run_are_one_group():
   x, loss = data(6, 4)
   x = {k: np.repeat(v, 10) for k, v in x.items()}
   many = fit.fit(CHINCHILLA, x, np.repeat(loss, 10), groups=np.repeat(np.arange(24), 10))
-  rows = fit.fit(CHINCHILLA, x, np.repeat(loss, 10))
+  rows = fit.fit(CHINCHILLA, x, np.repeat(loss, 10), groups=np.arange(240))
   width = {f: np.diff(f.intervals['alpha'])[0] for f in (many, rows)}
   assert width[many] > 2 * width[rows]
 
