@@ -79,7 +79,7 @@ def unidentified(law: Law, u: np.ndarray, data: dict, log: bool,
   width = 2 * 1.645 * 1.4826 * np.median(np.abs(r)) * spread
   for p, wide in zip(law.parameters, width):
     limit = np.log(FAR) if p.scale == 'log' else (p.bounds[1] - p.bounds[0]) / 4
-    if wide > limit and not p.weak:
+    if wide > limit:
       found.append(f'parameter {p.name} is hardly identified')
   return found
 
