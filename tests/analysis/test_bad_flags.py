@@ -2,9 +2,11 @@
 
 import os
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import strategies as st
 
 from analysis import fit, laws
 from tests.analysis import commands
@@ -143,3 +145,24 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, name, monkeypatch):
     elif flag in ('--out', '--plot') and flag not in err:
       wrong.append(f'{text}: names another flag: {err}')
   assert not wrong, '\n'.join(wrong)
+
+
+VALUES = st.one_of(st.sampled_from(['', '0', '-1', '1', '2', 'nan', 'inf', '-inf', '1e308',
+                                    '1e400', 'x', 'N', 'N=1', 'N=', '=', ',', 'a,b', '.', '/', "'",
+                                    'alpha=1', 'E=nan', 'beta=alpha', 'loss > 2', '__import__']),
+                   st.text(st.characters(codec='utf-8', exclude_characters='\0'), max_size=6))
+RANDOM = {'fit': ['columns', 'where', 'weight', 'fix', 'tie', 'test', 'level', 'huber_delta'],
+          'predict': ['N', 'D', 'flops', 'resamples'], 'mixture': ['flops', 'r', 'N'],
+          'ladder': ['N', 'D', 'level'], 'offset': ['columns', 'where'],
+          'isoflop': ['columns', 'where', 'window', 'tolerance', 'noise', 'level', 'flops'],
+          'vocabulary': ['columns', 'where', 'params', 'flops', 'anchor_flops', 'level', 'sizes']}
+
+
+@hypothesis.settings(max_examples=100, deadline=None, database=None, derandomize=True,
+                     suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.given(data=st.data())
+def test_any_flag_value_is_taken_or_refused_in_one_line(folder, data):
+  name = data.draw(st.sampled_from(sorted(RANDOM)))
+  flag, value = data.draw(st.sampled_from(RANDOM[name])), data.draw(VALUES)
+  code, _, err = commands.call(name, *(at(folder, a) for a in COMMANDS[name]), f'--{flag}={value}')
+  assert code in (0, 2) and (code == 0 or len(err.strip().splitlines()) == 1)
