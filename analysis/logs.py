@@ -90,7 +90,11 @@ def _run(folder: str, run: str, asked: dict[str, Any], skipped: Counter[str],
     skipped['unreadable spec files'] += 1
   state = ('done' if files.exists(f'{folder}/result.json') else
            'failed' if files.exists(f'{folder}/failure.json') else 'running')
-  constant = {'run_id': run, 'study': asked.get('study'), 'lineage': run, 'parent': None,
+  origin = (_read(f'{folder}/origin.json', skipped, 'unreadable origin files')
+            if files.exists(f'{folder}/origin.json') else None)
+  origin = origin if isinstance(origin, dict) else {}
+  constant = {'run_id': run, 'study': asked.get('study'),
+              'lineage': str(origin.get('lineage', run)), 'parent': origin.get('parent'),
               'seed': full.seed if full else None, 'state': state,
               'held_out': asked.get('held_out', False),
               'peak_lr': full.optim.peak_lr if full else None,

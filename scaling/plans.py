@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from scaling import accounting, files, programs, progress, study
+from scaling import accounting, files, prefixes, programs, progress, study
+from scaling.prefixes import Segment
 from scaling.runs import Run
-from scaling.segments import Segment
 from scaling.specs import RunSpec
 from scaling.train.program import Shape, hyper
 
 
-def summarize(planned: study.Study, todo: Sequence[Segment], workdir: str, calibrate: bool = False,
-              lanes: int | None = None) -> dict[str, Any]:
+def summarize(planned: study.Study, forest: Mapping[str, Segment], todo: Mapping[str, Segment],
+              workdir: str, calibrate: bool = False, lanes: int | None = None) -> dict[str, Any]:
   """Rows for every shape of the study, and totals over what is still to train.
+
+  `tokens_alone` is what the runs see, `tokens` what is trained for it: a shared prefix counts once.
 
   Seconds come from the speeds recorded in this workdir, or from a few timed steps with `calibrate`;
   None where neither is known.
@@ -27,9 +29,13 @@ def summarize(planned: study.Study, todo: Sequence[Segment], workdir: str, calib
   for r in planned.runs:
     shapes.setdefault(Shape.of(r.spec), []).append(r)
   left: dict[Shape, int] = {}
-  for segment in todo:
+  for segment in todo.values():
     shape = Shape.of(segment.spec)
     left[shape] = left.get(shape, 0) + segment.tokens
+  whole: dict[Shape, int] = {}
+  for segment in forest.values():
+    shape = Shape.of(segment.spec)
+    whole[shape] = whole.get(shape, 0) + segment.tokens
   rows = []
   for shape, members in shapes.items():
     speed = recorded_speed(workdir, (r.run_id for r in members))
@@ -40,7 +46,8 @@ def summarize(planned: study.Study, todo: Sequence[Segment], workdir: str, calib
         'layers': shape.model.layers, 'width': shape.model.width, 'heads': shape.model.heads,
         'N': accounting.parameters(shape.model, shape.vocab_size),
         'N_nonembedding': accounting.non_embedding(shape.model), 'B': shape.batch * shape.length,
-        'runs': len(members), 'tokens': sum(r.spec.tokens for r in members),
+        'runs': len(members), 'tokens': whole[shape],
+        'tokens_alone': sum(r.spec.tokens for r in members),
         'tokens_left': remaining,
         'flops_left': remaining * accounting.counted_flops(
             shape.model, shape.vocab_size, shape.length),
@@ -48,9 +55,14 @@ def summarize(planned: study.Study, todo: Sequence[Segment], workdir: str, calib
         'seconds': remaining / speed if speed else (0.0 if not remaining else None)})
   known = [row['seconds'] for row in rows]
   return {
-      'study': planned.name, 'runs': len(planned.runs), 'runs_left': len(todo),
+      'study': planned.name, 'runs': len(planned.runs),
+      'runs_left': sum(not segment.shared for segment in todo.values()),
+      'prefixes': sum(segment.shared for segment in forest.values()),
+      'lineages': len({prefixes.lineage(forest, r.run_id) for r in planned.runs}),
+      'fractional_warmup': prefixes.forbidden([(r.run_id, r.spec) for r in planned.runs]),
       'held_out': sum(r.held_out for r in planned.runs), 'shapes': rows,
       'tokens': sum(row['tokens'] for row in rows),
+      'tokens_alone': sum(row['tokens_alone'] for row in rows),
       'tokens_left': sum(row['tokens_left'] for row in rows),
       'flops_left': sum(row['flops_left'] for row in rows),
       'seconds': sum(known) if None not in known else None}
@@ -111,6 +123,14 @@ def text(summary: dict[str, Any]) -> str:
                  f'{row["tokens_left"]:>14,} {row["flops_left"]:>11.3g} {speed:>11} {seconds:>8}')
   estimate = ('time unknown: no speeds recorded in this workdir yet; --calibrate measures them'
               if summary['seconds'] is None else f'about {progress.clock(summary["seconds"])}')
+  if summary['prefixes']:
+    saved = 1 - summary['tokens'] / summary['tokens_alone']
+    lines += ['', f'{summary["prefixes"]} shared prefixes: {summary["tokens"]:,} tokens in place '
+              f'of {summary["tokens_alone"]:,} ({saved:.0%} less), in {summary["lineages"]} '
+              'independent lineages']
+  if summary['fractional_warmup']:
+    lines += ['', f'{summary["fractional_warmup"]} runs differ in length alone but count their '
+              'warm-up as a fraction of it (optim.warmup_fraction), so they share nothing']
   lines += ['', f'to train: {summary["tokens_left"]:,} tokens, {summary["flops_left"]:.3g} FLOPs, '
             + estimate]
   return '\n'.join(lines)

@@ -142,9 +142,10 @@ class Table:
     table = RichTable('run', 'N', 'step', 'of', 'done', 'last losses', title=self._work.line(),
                       title_justify='left')
     for _, lane in pack.active:
-      last = self._last.get(lane.run.run_id) or (lane.curve[-1] if lane.curve else None)
+      last = self._last.get(lane.run.run_id) or (
+          lane.curve[-1] if lane.curve and not lane.segment.shared else None)
       table.add_row(lane.run.run_id, f'{last["N"]:,}' if last else '', f'{lane.step:,}',
-                    f'{lane.spec.steps:,}', f'{lane.step / lane.spec.steps:.0%}',
+                    f'{lane.last:,}', f'{lane.step / lane.last:.0%}',
                     _losses(last) if last else '')
     self._live.update(table, refresh=True)
 

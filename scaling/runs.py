@@ -1,5 +1,7 @@
 """The run store: WORKDIR/runs/<run id>/, one folder a run (docs/formats.md says what lies in it).
 
+What several runs share is trained once, under WORKDIR/prefixes/<name>/, a folder of the same kind.
+
 `curve.jsonl` holds nothing that depends on time or machine: it is replaced whole after every
 evaluation and cut back to the restored step on resume, so it is the same bytes however often a run
 was killed. `result.json` is written once, when the last planned evaluation exists and is finite.
@@ -21,6 +23,8 @@ from typing import Any
 from scaling import files, leases, specs
 
 PLANNED, RUNNING, DONE, FAILED = 'planned', 'running', 'done', 'failed'
+BLOCKED = 'blocked'  # what it continues has failed
+PREFIX = 'prefix-'  # begins the name of a shared prefix
 
 # What a failed run waits for: these are tried again by the next sweep, any other reason only when
 # asked, since the same spec would fail the same way.
@@ -36,7 +40,8 @@ class Run:
 
   @property
   def folder(self) -> str:
-    return f'{self.workdir}/runs/{self.run_id}'
+    kind = 'prefixes' if self.run_id.startswith(PREFIX) else 'runs'
+    return f'{self.workdir}/{kind}/{self.run_id}'
 
   def path(self, name: str) -> str:
     return f'{self.folder}/{name}'
@@ -85,10 +90,15 @@ class Run:
 
   # -- writing
 
-  def prepare(self, spec: specs.RunSpec) -> None:
-    """Makes the folder and its spec.json, which says everything that the run id hashes."""
+  def prepare(self, spec: specs.RunSpec, extent: dict[str, Any] | None = None) -> None:
+    """Makes the folder and its spec.json, which says everything that the run id hashes.
+
+    A prefix has the spec of one of its runs and, in segment.json, how far it goes.
+    """
     if not files.exists(self.path('spec.json')):
       files.make_folder(self.folder)
+      if extent is not None:
+        files.replace(self.path('segment.json'), files.to_json(extent) + '\n')
       files.create(self.path('spec.json'), files.to_json(specs.canonical(spec)) + '\n')
 
   def write_environment(self, lease: leases.Lease, extra: dict[str, Any]) -> None:
@@ -103,17 +113,26 @@ class Run:
     files.replace(self.path('checkpoints.json'), files.to_json(list(entries)) + '\n',
                   before=lease.check)
 
+  def write_origin(self, lease: leases.Lease, lineage: str, parent: str, step: int) -> None:
+    """Says which shared prefix the run began with the end of, and which root that has."""
+    origin = {'lineage': lineage, 'parent': parent, 'step': step}
+    files.replace(self.path('origin.json'), files.to_json(origin) + '\n', before=lease.check)
+
   def write_timing(self, lease: leases.Lease, entry: dict[str, Any]) -> None:
     lease.check()
     files.append(self.path('timing.jsonl'), files.to_json({'time': time.time(), **entry}) + '\n')
 
   def write_result(self, lease: leases.Lease, lines: Sequence[dict[str, Any]]) -> None:
     """Marks the run done. Raises ValueError unless the last line is finite and at the last step."""
-    lease.check()
     losses = [d['loss'] for d in lines[-1]['domains'].values()] if lines else []
     if not losses or not all(math.isfinite(loss) for loss in losses):
       raise ValueError(f'{self.folder}: the last evaluation is missing or not finite')
-    result = {'run_id': self.run_id, 'step': lines[-1]['step'], 'curve_lines': len(lines)}
+    self.write_end(lease, lines[-1]['step'], len(lines))
+
+  def write_end(self, lease: leases.Lease, step: int, lines: int) -> None:
+    """Marks a run or a prefix done."""
+    lease.check()
+    result = {'run_id': self.run_id, 'step': step, 'curve_lines': lines}
     files.create(self.path('result.json'), files.to_json(result) + '\n')
 
   def write_failure(self, lease: leases.Lease, reason: str, step: int, message: str) -> None:

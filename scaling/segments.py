@@ -1,50 +1,55 @@
-"""What is left to train: runs as segments, and the queue that hands them to packs.
+"""What is left to train, and the queue that hands it to packs.
 
-A segment is a stretch of one run, from the step where it can start (its newest checkpoint, or its
-init) to its end. Fresh and resumed runs differ in nothing else.
+A segment (scaling/prefixes.py) starts where its run can start: its own newest checkpoint, else the
+end of the prefix it continues, else its init.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping
 
 from scaling import leases, runs
+from scaling.prefixes import Segment
 from scaling.runs import Run
 from scaling.specs import RunSpec
 
 
-@dataclasses.dataclass(frozen=True)
-class Segment:
-  """Steps first..last of a run; `origin` says where its arrays come from."""
+def remaining(workdir: str, forest: Mapping[str, Segment], retry_failed: bool = False,
+              ) -> dict[str, Segment]:
+  """The segments that a sweep would train now, from where each can start, parents first.
 
-  run_id: str
-  spec: RunSpec
-  first: int  # updates done before it
-  last: int  # updates done after it
-  origin: str  # 'init' or 'checkpoint'
-
-  @property
-  def tokens(self) -> int:
-    return (self.last - self.first) * self.spec.data.tokens_per_step
-
-
-def remaining(workdir: str, specs_by_id: Iterable[tuple[str, RunSpec]],
-              retry_failed: bool = False) -> list[Segment]:
-  """The segments that a sweep would train now: nothing for runs that are done or have failed.
-
-  A failure that another attempt may cure (memory, disk, preemption) is tried again; any other only
-  with `retry_failed`.
+  Nothing for runs that are done or have failed, for what they continue, or for what continues a
+  failure. A failure that another attempt may cure (memory, disk, preemption) is tried again; any
+  other only with `retry_failed`.
   """
-  segments = []
-  for run_id, spec in specs_by_id:
-    run = Run(workdir, run_id)
-    if not _wanted(run, retry_failed):
+  found: dict[str, Segment] = {}
+  needed: set[str] = set()
+  for name, segment in reversed(list(forest.items())):  # Children first: they say what is needed.
+    run = Run(workdir, name)
+    if (segment.shared and name not in needed) or not _wanted(run, retry_failed):
       continue
     kept = run.checkpoints()
-    first = kept[-1]['step'] if kept else 0
-    segments.append(Segment(run_id, spec, first, spec.steps, 'checkpoint' if kept else 'init'))
-  return segments
+    first = max(segment.first, kept[-1]['step']) if kept else segment.first
+    found[name] = dataclasses.replace(segment, first=first)
+    if segment.parent is not None and not kept:
+      needed.add(segment.parent)
+  ordered = {name: found[name] for name in forest if name in found}
+  blocked = _blocked(workdir, forest, retry_failed)
+  return {name: segment for name, segment in ordered.items() if name not in blocked}
+
+
+def _blocked(workdir: str, forest: Mapping[str, Segment], retry_failed: bool) -> set[str]:
+  """Segments whose parent has failed for good, or is blocked, and that have no checkpoint."""
+  found: set[str] = set()
+  for name, segment in forest.items():
+    if segment.parent is None or Run(workdir, name).checkpoints():
+      continue
+    parent = Run(workdir, segment.parent)
+    if segment.parent in found or (
+        parent.state() == runs.FAILED and not _wanted(parent, retry_failed)):
+      found.add(name)
+  return found
 
 
 def _wanted(run: Run, retry_failed: bool) -> bool:
@@ -58,45 +63,58 @@ def _wanted(run: Run, retry_failed: bool) -> bool:
 
 @dataclasses.dataclass
 class Claimed:
-  """A run that this worker may train and write to."""
+  """A segment that this worker may train, and the right to write to its folder."""
 
   run: Run
-  spec: RunSpec
+  segment: Segment
   lease: leases.Lease
+  ancestors: tuple[Segment, ...] = ()  # nearest first
+
+  @property
+  def spec(self) -> RunSpec:
+    return self.segment.spec
+
+  @property
+  def lineage(self) -> str:
+    """The root that it descends from: what was drawn independently."""
+    return self.ancestors[-1].name if self.ancestors else self.segment.name
 
 
 class Queue:
-  """Runs of one study, handed out under leases; each at most once a sweep."""
+  """Segments of one study, handed out under leases; each at most once a sweep."""
 
-  def __init__(self, workdir: str, worker: leases.Worker,
-               specs_by_id: Sequence[tuple[str, RunSpec]], retry_failed: bool = False):
+  def __init__(self, workdir: str, worker: leases.Worker, forest: Mapping[str, Segment],
+               retry_failed: bool = False):
     self._workdir, self._worker, self._retry_failed = workdir, worker, retry_failed
-    self._open = dict(specs_by_id)
+    self._forest = dict(forest)
+    self._open = remaining(workdir, forest, retry_failed)
 
   def __len__(self) -> int:
     return len(self._open)
 
   def put_back(self, claimed: Claimed) -> None:
     """A run whose lease was lost: wait for its new worker, or take it over again."""
-    self._open[claimed.run.run_id] = claimed.spec
+    self._open[claimed.run.run_id] = claimed.segment
 
   def take(self, wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Claimed | None:
-    """The next run with a `wanted` spec that can be claimed; None when there is none now."""
-    for run_id, spec in list(self._open.items()):
-      if not wanted(spec):
+    """The next segment with a `wanted` spec that can be claimed; None when there is none now."""
+    for name, segment in list(self._open.items()):
+      if not wanted(segment.spec):
         continue
-      run = Run(self._workdir, run_id)
+      run = Run(self._workdir, name)
       if not _wanted(run, self._retry_failed):
-        del self._open[run_id]
+        del self._open[name]
+        continue
+      if not self._ready(name, segment, run):
         continue
       lease = self._worker.claim(run.folder)
       if lease is None:
         continue
-      del self._open[run_id]
+      del self._open[name]
       if not _wanted(run, self._retry_failed):  # It was finished while we reached for it.
         lease.release()
         continue
-      claimed = Claimed(run, spec, lease)
+      claimed = Claimed(run, self._forest[name], lease, tuple(self._ancestors(segment)))
       try:
         run.clear_failure(lease)
       except leases.LeaseLost:
@@ -104,3 +122,21 @@ class Queue:
         continue
       return claimed
     return None
+
+  def _ready(self, name: str, segment: Segment, run: Run) -> bool:
+    """Whether what it continues is there; a segment that will never be is taken off the queue."""
+    if segment.parent is None or run.checkpoints():
+      return True
+    if Run(self._workdir, segment.parent).state() == runs.DONE:
+      return True
+    if any(a.name not in self._open and Run(self._workdir, a.name).state() == runs.FAILED
+           for a in self._ancestors(segment)):
+      del self._open[name]
+    return False
+
+  def _ancestors(self, segment: Segment) -> list[Segment]:
+    found = []
+    while segment.parent is not None:
+      segment = self._forest[segment.parent]
+      found.append(segment)
+    return found

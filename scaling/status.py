@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from scaling import files, runs, study
 from scaling.errors import bad
 from scaling.leases import Worker
+from scaling.prefixes import Segment
 from scaling.runs import Run
 
 
-def summarize(planned: study.Study, workdir: str, watcher: Worker) -> dict[str, Any]:
+def summarize(planned: study.Study, forest: Mapping[str, Segment], workdir: str, watcher: Worker,
+              ) -> dict[str, Any]:
   """States counted, a row a run, and the workers that `watcher` does not presume dead.
 
   Raises InputError when there is no such workdir.
@@ -28,10 +31,34 @@ def summarize(planned: study.Study, workdir: str, watcher: Worker) -> dict[str, 
     if age < 3 * seen.get('seconds', 0) and not watcher.presumed_dead(seen['worker']):
       workers[seen['worker']] = seen['note']
   rows = [_row(r, Run(workdir, r.run_id), workers) for r in planned.runs]
+  shared = [_prefix(segment, Run(workdir, name), workers) for name, segment in forest.items()
+            if segment.shared]
+  failed = {row['name'] for row in shared if row['state'] == runs.FAILED}
+  for row in rows:
+    if row['state'] == runs.PLANNED and failed & set(_ancestors(forest, row['run_id'])):
+      row['state'] = runs.BLOCKED
   states = {state: sum(row['state'] == state for row in rows)
-            for state in (runs.DONE, runs.RUNNING, runs.PLANNED, runs.FAILED)}
-  return {'study': planned.name, 'states': states, 'runs': rows, 'workers': workers,
+            for state in (runs.DONE, runs.RUNNING, runs.PLANNED, runs.BLOCKED, runs.FAILED)}
+  return {'study': planned.name, 'states': states, 'runs': rows, 'prefixes': shared,
+          'workers': workers,
           'compilations': sum(note.get('compilations', 0) for note in workers.values())}
+
+
+def _ancestors(forest: Mapping[str, Segment], name: str) -> list[str]:
+  parent = forest[name].parent
+  return [] if parent is None else [parent, *_ancestors(forest, parent)]
+
+
+def _prefix(segment: Segment, found: Run, workers: dict[str, Any]) -> dict[str, Any]:
+  """A shared prefix: how far it goes, and how far it has come."""
+  state = found.state()
+  at_work = [note['runs'][found.run_id] for note in workers.values()
+             if found.run_id in note.get('runs', {})]
+  if state == runs.RUNNING and not at_work:
+    state = runs.PLANNED
+  return {'name': segment.name, 'parent': segment.parent, 'first': segment.first,
+          'last': segment.last, 'state': state, 'failure': found.failure(),
+          'step': segment.last if state == runs.DONE else max(at_work + [segment.first])}
 
 
 def _row(planned: study.StudyRun, found: Run, workers: dict[str, Any]) -> dict[str, Any]:
@@ -60,6 +87,12 @@ def text(summary: dict[str, Any]) -> str:
     held = ' (held out)' if row['held_out'] else ''
     lines.append(f'  {row["run_id"]}  {row["state"]:8} {row["step"]:>7}/{row["steps"]:<7} '
                  f'{losses or "-":24} {point}{held}')
+    if row['failure']:
+      lines.append(f'    {row["failure"]["reason"]}: {row["failure"]["message"]}')
+  for row in summary['prefixes']:
+    if row['state'] != runs.DONE:
+      lines.append(f'  {row["name"]}  {row["state"]:8} {row["step"]:>7}/{row["last"]:<7} '
+                   f'shared, from step {row["first"]}')
     if row['failure']:
       lines.append(f'    {row["failure"]["reason"]}: {row["failure"]["message"]}')
   for worker, note in summary['workers'].items():

@@ -21,7 +21,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from scaling import accounting, cli, files, runs, segments, status, study
+from scaling import accounting, cli, files, prefixes, runs, segments, status, study
 from scaling.data import token_store
 from scaling.errors import DONE, FAILED, STOPPED, InputError, bad
 from scaling.leases import Worker
@@ -48,6 +48,8 @@ _CHECKPOINT_SECONDS = flags.DEFINE_float('checkpoint_seconds', 30.0, 'Time betwe
 _LEASE_SECONDS = flags.DEFINE_float('lease_seconds', 60.0, 'How long a silent worker keeps its '
                                     'runs.', lower_bound=0.5)
 _TENSORBOARD = flags.DEFINE_bool('tensorboard', False, 'Also write WORKDIR/tensorboard events.')
+_SHARE_PREFIXES = flags.DEFINE_bool('share_prefixes', True, 'Train what runs have in common once; '
+                                    'with --noshare_prefixes every run is trained alone.')
 _CALIBRATE = flags.DEFINE_bool('calibrate', False, 'With --mode=plan: time a few steps a shape.')
 
 
@@ -75,12 +77,13 @@ def main(argv: list[str]) -> int:
   if _CONFIG.value is None:
     raise InputError('--config: this flag must be given (the study\'s file)')
   planned = study.build(_CONFIG.value, cli.overrides('config'), stores)
+  forest = prefixes.forest(((r.run_id, r.spec) for r in planned.runs), _SHARE_PREFIXES.value)
   if _MODE.value == 'status':
-    return show_status(planned, workdir)
+    return show_status(planned, forest, workdir)
   _set_devices()
   if _MODE.value == 'plan':
-    return plan(planned, workdir)
-  return run(planned, workdir, stores, stop)
+    return plan(planned, forest, workdir)
+  return run(planned, forest, workdir, stores, stop)
 
 
 def _set_devices() -> None:
@@ -97,7 +100,8 @@ def _cores() -> int:
 # -- run
 
 
-def run(planned: study.Study, workdir: str, stores: Stores, stop: _StopFlag) -> int:
+def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str, stores: Stores,
+        stop: _StopFlag) -> int:
   """Trains what is missing, shares the work with other workers, and waits for what they hold."""
   from scaling import programs, progress  # pylint: disable=import-outside-toplevel
   from scaling.train import checkpoint, loop  # pylint: disable=import-outside-toplevel
@@ -107,34 +111,38 @@ def run(planned: study.Study, workdir: str, stores: Stores, stop: _StopFlag) -> 
   for shape in {Shape.of(r.spec) for r in planned.runs}:  # Bad flags are refused before a trace.
     programs.build(shape, programs.choose(shape, 1, _PACK.value, _ACCUMULATION.value,
                                           _DATA_PARALLEL.value))
-  _prepare_workdir(planned, workdir)
+  _prepare_workdir(planned, forest, workdir)
   _use_compilation_cache(workdir)
-  wanted = [(r.run_id, r.spec) for r in planned.runs]
   worker = Worker(workdir, _LEASE_SECONDS.value)
-  todo = segments.remaining(workdir, wanted, _RETRY_FAILED.value)
-  total = sum(_flops(r.spec) * r.spec.tokens for r in planned.runs)
-  work = progress.Work(total, total - sum(_flops(s.spec) * s.tokens for s in todo),
-                       len(wanted), len(wanted) - len(todo), programs.peak() if todo else None)
+  todo = segments.remaining(workdir, forest, _RETRY_FAILED.value)
+  total = sum(_flops(s.spec) * s.tokens for s in forest.values())
+  left = sum(_flops(s.spec) * s.tokens for s in todo.values())
+  unsettled = sum(not s.shared for s in todo.values())
+  work = progress.Work(total, total - left, len(planned.runs), len(planned.runs) - unsettled,
+                       programs.peak() if todo else None)
   show = progress.display(work)
   if not todo:
-    show.say(f'all {len(wanted)} runs of {planned.name} are settled')
+    show.say(f'all {len(planned.runs)} runs of {planned.name} are settled')
   try:
     if todo:
       worker.start()
     checkpoint.sweep_orphans(workdir, lambda name: name != worker.name and worker.gone(name))
-    queue = segments.Queue(workdir, worker, wanted, _RETRY_FAILED.value)
+    queue = segments.Queue(workdir, worker, forest, _RETRY_FAILED.value)
     options = loop.Options(
         workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
         watch=functools.partial(_watch, work, show, worker), lost=queue.put_back,
         record=progress.Recorder(show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None))
+    compiled: dict[Shape, Any] = {}  # one program a shape, however often the sweep returns to it
     while todo and len(queue) and not stop.is_set():
       claimed = queue.take()
       if claimed is None:  # Others hold what is left: wait for them, or for their leases to end.
         stop.wait(min(1.0, _LEASE_SECONDS.value / 5))
         continue
       with _released_on_error(claimed):
-        program = _program(workdir, Shape.of(claimed.spec), _count(planned, claimed), show.say)
-      pack = loop.Pack(program, options, _takes(queue, claimed))
+        shape = Shape.of(claimed.spec)
+        if shape not in compiled:
+          compiled[shape] = _program(workdir, shape, _count(planned, claimed), show.say)
+      pack = loop.Pack(compiled[shape], options, _takes(queue, claimed))
       work.count(pack)
       pack.train()
       if stop.is_set() and claimed.lease.held:  # Stopped before the pack had taken it up.
@@ -145,7 +153,7 @@ def run(planned: study.Study, workdir: str, stores: Stores, stop: _StopFlag) -> 
   if stop.is_set():
     print('stopped by a signal: everything is saved, run the same command again', file=sys.stderr)
     return STOPPED
-  return _summary(planned, workdir)
+  return _summary(planned, forest, workdir)
 
 
 def _takes(queue: segments.Queue, first: segments.Claimed) -> Callable[[], Any]:
@@ -204,13 +212,18 @@ def _watch(work: Any, show: Any, worker: Worker, pack: Any) -> None:
   show.watch(pack)
 
 
-def _prepare_workdir(planned: study.Study, workdir: str) -> None:
+def _prepare_workdir(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str,
+                     ) -> None:
   try:
     files.make_folder(workdir)
     runs.write_study(workdir, planned.name, planned.laws, [
         {'run_id': r.run_id, 'point': r.point, 'held_out': r.held_out} for r in planned.runs])
     for r in planned.runs:
       Run(workdir, r.run_id).prepare(r.spec)
+    for segment in forest.values():
+      if segment.shared:
+        Run(workdir, segment.name).prepare(segment.spec, {
+            'first': segment.first, 'last': segment.last, 'parent': segment.parent})
   except OSError as error:
     if files.no_room(error):
       raise
@@ -249,18 +262,19 @@ def _check_tensorboard() -> None:
                      "pip install -e '.[tensorboard]'") from None
 
 
-def _summary(planned: study.Study, workdir: str) -> int:
+def _summary(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str) -> int:
   """Says what came of the study, by the run store and nothing else."""
   failed, done = [], 0
-  for r in planned.runs:
-    found = Run(workdir, r.run_id)
+  for name in [*(name for name, s in forest.items() if s.shared),
+               *(r.run_id for r in planned.runs)]:
+    found = Run(workdir, name)
     state = found.state()
-    done += state == runs.DONE
+    done += state == runs.DONE and not forest[name].shared
     if state == runs.FAILED:
-      failed.append((r.run_id, found.failure() or {}))
-  for run_id, failure in failed:
-    print(f'failed: run {run_id}: {failure.get("reason")} at step {failure.get("step")}: '
-          f'{failure.get("message")}', file=sys.stderr)
+      failed.append((name, found.failure() or {}))
+  for name, failure in failed:
+    print(f'failed: {"" if forest[name].shared else "run "}{name}: {failure.get("reason")} at step '
+          f'{failure.get("step")}: {failure.get("message")}', file=sys.stderr)
   print(f'{planned.name}: {done} of {len(planned.runs)} runs done in {workdir}')
   return DONE if done == len(planned.runs) else FAILED
 
@@ -268,19 +282,18 @@ def _summary(planned: study.Study, workdir: str) -> int:
 # -- plan and status
 
 
-def plan(planned: study.Study, workdir: str) -> int:
+def plan(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str) -> int:
   """Prints what a sweep would train, and how long it may take; trains nothing."""
   from scaling import plans  # pylint: disable=import-outside-toplevel
-  wanted = [(r.run_id, r.spec) for r in planned.runs]
-  todo = segments.remaining(workdir, wanted, _RETRY_FAILED.value)
-  summary = plans.summarize(planned, todo, workdir, _CALIBRATE.value, _PACK.value)
+  todo = segments.remaining(workdir, forest, _RETRY_FAILED.value)
+  summary = plans.summarize(planned, forest, todo, workdir, _CALIBRATE.value, _PACK.value)
   print(json.dumps(summary) if _JSON.value else plans.text(summary))
   return DONE
 
 
-def show_status(planned: study.Study, workdir: str) -> int:
+def show_status(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str) -> int:
   """Prints where every run of the study stands; 1 when some have failed."""
-  summary = status.summarize(planned, workdir, Worker(workdir, _LEASE_SECONDS.value))
+  summary = status.summarize(planned, forest, workdir, Worker(workdir, _LEASE_SECONDS.value))
   print(json.dumps(summary) if _JSON.value else status.text(summary))
   return FAILED if summary['states'][runs.FAILED] else DONE
 

@@ -25,7 +25,7 @@ from scaling.optim import schedules
 from scaling.segments import Claimed
 from scaling.specs import RunSpec
 from scaling.train import checkpoint, evaluate
-from scaling.train.checkpoint import Position
+from scaling.train.lanes import Lane, begin
 from scaling.train.program import Program, hyper
 from scaling.train.state import PackState
 from scaling.train.step import DIVERGED
@@ -47,29 +47,6 @@ class Options:
   watch: Callable[[Pack], None] = lambda pack: None  # called every turn, for a live table
   lost: Callable[[Claimed], None] = lambda claimed: None  # another worker has taken the run over
   record: Callable[[Claimed, dict[str, Any]], None] = lambda claimed, line: None
-
-
-class Lane:
-  """One run in a pack: its claim, its data, its position and its curve so far."""
-
-  def __init__(self, claimed: Claimed, feed: Feed, position: Position):
-    self.run, self.spec, self.lease = claimed.run, claimed.spec, claimed.lease
-    self.claimed, self.feed = claimed, feed
-    self.first = position.step
-    self.step, self.drawn = position.step, position.drawn
-    self.loss_sum, self.loss_count = position.loss_sum, position.loss_count
-    self.curve = [line for line in self.run.curve() if line['step'] <= position.step]
-    self.windows = {name: evaluate.Windows(feed, name) for name in feed.names}
-    self.seconds: dict[str, float] = {}  # since the last curve line, by what they went into
-    self.timed_step = position.step
-
-  @property
-  def next_evaluation(self) -> int:
-    return next((s for s in self.spec.eval_steps if s > self.step), self.spec.steps)
-
-  @property
-  def position(self) -> Position:
-    return Position(self.step, self.drawn, self.loss_sum, self.loss_count)
 
 
 @dataclasses.dataclass
@@ -123,7 +100,7 @@ class Pack:
           continue
         self._turn()
         self.options.watch(self)
-        if any(lane.step == lane.spec.steps for _, lane in self.active):
+        if any(lane.step == lane.last for _, lane in self.active):
           self._settle()
           self._finish()
         elif time.monotonic() - self._saved > self.options.checkpoint_seconds:
@@ -181,25 +158,28 @@ class Pack:
     feed = Feed(claimed.spec, self.options.stores(claimed.spec))
     with self._clock('compile'):
       self.program.compile()
-    found = checkpoint.newest(claimed.run, self.options.say, before=_first_gap(claimed))
-    if found is None:
-      arrays, position = self.program.fresh(claimed.spec.seed), Position(0, feed.start())
+    arrays, position, curve, parent = begin(claimed, feed, self.options.say)
+    if arrays is None:
+      state = self.program.fresh(claimed.spec.seed)
     else:
-      arrays, position = PackState(**found[0]), found[1]
-      self.options.say(f'run {claimed.run.run_id}: goes on from step {position.step}')
+      state = PackState(**arrays)
+      if parent is None:
+        self.options.say(f'{claimed.run.run_id}: goes on from step {position.step}')
     if self.state is None:
-      self.state = self.program.stack([arrays] * self.program.lanes)
+      self.state = self.program.stack([state] * self.program.lanes)
     else:
-      self.state = self.program.load(self.state, i, arrays)
-    lane = Lane(claimed, feed, position)
+      self.state = self.program.load(self.state, i, state)
+    lane = Lane(claimed, feed, position, curve)
     self.lanes[i] = lane
     lane.run.write_environment(lane.lease, {'lanes': self.program.lanes})
-    if len(lane.curve) < len(lane.run.curve()):
-      lane.run.write_curve(lane.lease, lane.curve)
+    if parent is not None and not claimed.segment.shared:
+      lane.run.write_origin(lane.lease, claimed.lineage, parent, position.step)
+    if curve != lane.run.curve():
+      lane.run.write_curve(lane.lease, curve)
 
   def _turn(self) -> None:
     lanes = self.active
-    n = min(self.program.chunk, *(lane.next_evaluation - lane.step for _, lane in lanes))
+    n = min(self.program.chunk, *(lane.next_event - lane.step for _, lane in lanes))
     assert self.state is not None  # There are lanes, and the first one made it.
     R, K, shape = self.program.lanes, self.program.chunk, self.program.shape
     with self._clock('data'):
@@ -216,7 +196,7 @@ class Pack:
         lane.step += n
     self.state, metrics = self.program.train(self.state, tokens, lr, numbers, active, n)
     due = [(i, lane, lane.step, lane.drawn) for i, lane in lanes
-           if lane.step in lane.spec.eval_steps]
+           if lane.step in lane.eval_steps]
     nll = {}
     for _, lane, _, _ in due:
       for name, windows in lane.windows.items():
@@ -262,10 +242,7 @@ class Pack:
                  f'the peak learning rate is {lane.spec.optim.peak_lr:g}')
       return
     metrics = {name: windows.metrics(sums[name]) for name, windows in lane.windows.items()}
-    line = evaluate.curve_line(lane.spec, lane.feed, step, drawn, lane.loss_sum, lane.loss_count,
-                               metrics)
-    lane.curve.append(line)
-    lane.loss_sum = lane.loss_count = 0
+    line = lane.line(step, drawn, metrics)
     try:
       lane.run.write_curve(lane.lease, lane.curve)
       lane.run.write_timing(lane.lease, {
@@ -276,30 +253,36 @@ class Pack:
       self._lose(i, error)
       return
     lane.seconds, lane.timed_step = {}, step
-    self.options.record(lane.claimed, line)
+    if not lane.segment.shared:
+      self.options.record(lane.claimed, line)
 
   # -- ends
 
   def _finish(self) -> None:
     """Writes the results of the lanes that have reached their end, and frees their places."""
-    ended = [(i, lane) for i, lane in self.active if lane.step == lane.spec.steps]
+    ended = [(i, lane) for i, lane in self.active if lane.step == lane.last]
     if not ended:
       return
-    if self.options.keep != 'none':
-      self._save(ended, keep=1 if self.options.keep == 'final' else None)
+    kept = [(i, lane) for i, lane in ended if self.options.keep != 'none' or lane.segment.shared]
+    self._save(kept, keep=1 if self.options.keep != 'all' else None)
     for i, lane in ended:
       if self.lanes[i] is not lane:
         continue
       try:
-        lane.run.write_result(lane.lease, lane.curve)
-        if self.options.keep == 'none':
+        if lane.segment.shared:
+          lane.run.write_end(lane.lease, lane.last, len(lane.curve))
+          self._asked = -math.inf  # What continues it can be taken now.
+        else:
+          lane.run.write_result(lane.lease, lane.curve)
+        if self.options.keep == 'none' and not lane.segment.shared:
           old = lane.run.checkpoints()
           lane.run.write_checkpoints(lane.lease, [])
           checkpoint.drop(self.options.workdir, [entry['folder'] for entry in old])
       except LeaseLost as error:
         self._lose(i, error)
         continue
-      self.finished.append(lane.run.run_id)
+      if not lane.segment.shared:
+        self.finished.append(lane.run.run_id)
       self._leave(i)
 
   def _fail(self, i: int, lane: Lane, reason: str, step: int, message: str) -> None:
@@ -396,16 +379,6 @@ def _one_line(error: BaseException) -> str:
 
 def _out_of_memory(error: BaseException) -> bool:
   return isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in str(error)
-
-
-def _first_gap(claimed: Claimed) -> int | None:
-  """The last step before the first evaluation that the curve lacks; None when it lacks none.
-
-  A curve line is written before any checkpoint behind it, so only a foreign hand makes a gap; the
-  run then goes back to before it.
-  """
-  there = {line['step'] for line in claimed.run.curve()}
-  return next((s - 1 for s in claimed.spec.eval_steps if s not in there), None)
 
 
 def _windows_key(lane: Lane, domain: str) -> str:

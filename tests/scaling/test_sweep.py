@@ -67,7 +67,7 @@ def test_tensorboard_holds_the_same_numbers(trained):
 def test_status_and_plan_of_a_finished_study(trained, markov_store):
   status = json.loads(sweeps.sweep(trained, markov_store, '--mode=status', '--json',
                                    study=TINY).stdout)
-  assert status['states'] == {'done': 4, 'running': 0, 'planned': 0, 'failed': 0}
+  assert status['states'] == {'done': 4, 'running': 0, 'planned': 0, 'blocked': 0, 'failed': 0}
   assert all(row['step'] == 24 for row in status['runs'])
   plan = json.loads(sweeps.sweep(trained, markov_store, '--mode=plan', '--json',
                                  study=TINY).stdout)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from configs import tiny
-from scaling import leases, study
+from scaling import leases, prefixes, study
 from scaling.data import token_store
 from scaling.runs import Run
 from scaling.segments import Claimed, Queue
@@ -25,7 +25,8 @@ def claims(tmp_path, markov_store):
   worker.start()
   for r in planned.runs:
     Run(str(tmp_path), r.run_id).prepare(r.spec)
-  queue = Queue(str(tmp_path), worker, [(r.run_id, r.spec) for r in planned.runs])
+  queue = Queue(str(tmp_path), worker,
+                prefixes.forest((r.run_id, r.spec) for r in planned.runs))
   yield worker, queue, stores
   worker.stop()
 
@@ -38,7 +39,7 @@ def _pack(tmp_path, claims, program, said):
 
 def _program(claims) -> Program:
   _, queue, _ = claims
-  spec = next(iter(queue._open.values()))
+  spec = next(iter(queue._open.values())).spec
   return Program(Shape.of(spec), 1, 8)
 
 

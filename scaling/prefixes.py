@@ -1,0 +1,150 @@
+"""Shared prefixes: training that several runs of a study have in common, found from their specs.
+
+What a run has done after t updates depends on its data, model, optimizer, seed, and the learning
+rates of updates 0 .. t - 1; two runs that agree in these share those t updates. Under a
+warmup-stable-decay schedule one trunk so serves every token budget, and each branches off for its
+decay. The study becomes a forest of segments: prefixes, each continuing its parent, and runs.
+
+A prefix is named after what acts before its end, so another study, or this one with more runs,
+finds it again. It is evaluated wherever one of its runs is; its curve keeps raw sums, from which
+every run's lines are made as if it had been alone (scaling/train/lanes.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scaling import files, specs
+from scaling.optim import schedules
+from scaling.runs import PREFIX
+from scaling.specs import RunSpec
+
+# What a schedule is made of: it acts through the learning rates alone.
+SCHEDULE = ('peak_lr', 'schedule', 'warmup_steps', 'warmup_fraction', 'final_lr', 'decay_fraction')
+# A prefix that saves less than this share of its runs' tokens is not worth a checkpoint and a wait.
+LEAST_SAVING = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+  """A stretch of training: a run, or what several runs share before they branch.
+
+  name: the run id, or PREFIX and a hash. spec: the run's, or any member's: they agree before
+  `last`. parent: the segment whose end this one starts from. eval_steps: where it is evaluated.
+  """
+
+  name: str
+  spec: RunSpec
+  first: int  # updates done before it
+  last: int  # updates done after it
+  parent: str | None
+  eval_steps: tuple[int, ...]
+
+  @property
+  def shared(self) -> bool:
+    return self.name.startswith(PREFIX)
+
+  @property
+  def tokens(self) -> int:
+    return (self.last - self.first) * self.spec.data.tokens_per_step
+
+
+def forest(runs: Iterable[tuple[str, RunSpec]], share: bool = True) -> dict[str, Segment]:
+  """Segments by name, parents before children, for runs by id; without `share`, a run each."""
+  listed = list(runs)
+  found: dict[str, Segment] = {}
+  groups: dict[Any, list[tuple[str, RunSpec]]] = {}
+  for run_id, spec in listed:
+    groups.setdefault(_history(spec) if share else run_id, []).append((run_id, spec))
+  for members in groups.values():
+    if len(members) == 1:
+      _leaf(found, *members[0], 0, None)
+    else:
+      rates = {run_id: schedules.learning_rate(spec.optim, spec.steps, np.arange(spec.steps))
+               for run_id, spec in members}
+      _branch(found, members, rates, 0, None)
+  # Prefixes lie before their children; runs keep the order of the study.
+  order = {run_id: i for i, (run_id, _) in enumerate(listed)}
+  return dict(sorted(found.items(), key=lambda item: order.get(item[0], -1)))
+
+
+def lineage(segments: Mapping[str, Segment], name: str) -> str:
+  """The root that a segment descends from: what was drawn independently."""
+  parent = segments[name].parent
+  return name if parent is None else lineage(segments, parent)
+
+
+def tokens_alone(runs: Iterable[tuple[str, RunSpec]]) -> int:
+  """What the runs would train without sharing anything."""
+  return sum(spec.tokens for _, spec in runs)
+
+
+def forbidden(runs: Sequence[tuple[str, RunSpec]]) -> int:
+  """Runs that share nothing because their warm-up is a fraction of their length."""
+  groups: dict[Any, int] = {}
+  for _, spec in runs:
+    if spec.optim.warmup_fraction:
+      key = _history(dataclasses.replace(spec, optim=dataclasses.replace(
+          spec.optim, warmup_fraction=None)))
+      groups[key] = groups.get(key, 0) + 1
+  return sum(count for count in groups.values() if count > 1)
+
+
+def _branch(found: dict[str, Segment], members: list[tuple[str, RunSpec]],
+            rates: dict[str, np.ndarray], first: int, parent: str | None) -> None:
+  """Adds the segments of members that agree up to update `first`."""
+  shortest = min(spec.steps for _, spec in members)
+  rows = np.stack([rates[run_id][first:shortest] for run_id, _ in members])
+  differs = np.flatnonzero((rows != rows[0]).any(0))
+  last = first + (int(differs[0]) if len(differs) else shortest - first)
+  if last > first and (len(members) - 1) * (last - first) >= LEAST_SAVING * sum(
+      spec.steps for _, spec in members):
+    evaluated = sorted({s for _, spec in members for s in spec.eval_steps if first < s <= last})
+    spec = min(members, key=lambda member: (-member[1].steps, member[0]))[1]
+    rates_digest = hashlib.sha256(rates[members[0][0]][:last].astype('<f8').tobytes()).hexdigest()
+    text = files.to_json([_history(spec), rates_digest, first, parent, evaluated])
+    name = PREFIX + hashlib.sha256(text.encode()).hexdigest()[:16]
+    found[name] = Segment(name, spec, first, last, parent, tuple(evaluated))
+    first, parent = last, name
+  parts: dict[Any, list[tuple[str, RunSpec]]] = {}
+  for run_id, spec in members:
+    key = float(rates[run_id][last]) if spec.steps > last else None
+    parts.setdefault(key, []).append((run_id, spec))
+  for key, part in parts.items():
+    if key is None or len(part) == 1:
+      for run_id, spec in part:
+        _leaf(found, run_id, spec, first, parent)
+    else:
+      _branch(found, part, rates, first, parent)
+
+
+def _leaf(found: dict[str, Segment], run_id: str, spec: RunSpec, first: int, parent: str | None,
+          ) -> None:
+  found[run_id] = Segment(run_id, spec, first, spec.steps, parent, spec.eval_steps)
+
+
+def _history(spec: RunSpec) -> str:
+  """What must be equal for two runs to share updates, apart from the learning rates after the
+  first: everything but the schedule, the length, and how often the run is evaluated."""
+  first = float(schedules.learning_rate(spec.optim, spec.steps, 0))
+  optim = specs.canonical(spec.optim)
+  return files.to_json([
+      _model(spec.model), specs.canonical(spec.data), spec.seed, spec.evaluation.windows,
+      {k: v for k, v in optim.items() if k not in SCHEDULE}, first.hex(),
+      [specs.canonical(getattr(spec, name)) for name in _OTHERS]])
+
+
+# Fields of a RunSpec that this module does not know are taken to act from the start.
+_OTHERS = tuple(sorted({field.name for field in dataclasses.fields(RunSpec)}
+                       - {'model', 'data', 'optim', 'evaluation', 'steps', 'seed'}))
+
+
+@functools.lru_cache(maxsize=1024)
+def _model(model: specs.ModelSpec) -> str:
+  return files.to_json(specs.canonical(model))
