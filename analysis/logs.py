@@ -11,9 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scaling import files, specs
@@ -23,6 +26,7 @@ RUN = ('run_id', 'study', 'lineage', 'parent', 'seed', 'state', 'step', 'final',
        'peak_lr')
 NUMBERS = ('N', 'N_nonembedding', 'N_average', 'N_v', 'V', 'D', 'C', 'C_counted', 'H', 'U', 'B',
            'D_total', 'C_total')
+LINE = ('step', 'lr', 'train_loss')
 DOMAIN = ('loss', 'loss_se', 'bits_per_byte', 'loss_unigram', 'r')
 
 
@@ -38,11 +42,19 @@ def load(workdir: str, study: str | None = None) -> pd.DataFrame:
     raise InputError(f'{workdir}: not a workdir (it has no runs folder)')
   skipped: Counter[str] = Counter()
   asked = _studies(workdir, study, skipped)
-  rows: list[dict[str, Any]] = []
+  constants: list[dict[str, Any]] = []  # of the runs
+  counts: list[int] = []  # of their rows
+  columns: dict[str, list[Any]] = {name: [] for name in (*LINE, *NUMBERS)}
   for run in files.names(f'{workdir}/runs'):
-    if study is None or run in asked:
-      rows += _run(f'{workdir}/runs/{run}', run, asked.get(run, {}), skipped)
-  table = pd.DataFrame(rows)
+    if study is not None and run not in asked:
+      continue
+    before = len(columns['step'])
+    constants.append(_run(f'{workdir}/runs/{run}', run, asked.get(run, {}), skipped))
+    _curve(f'{workdir}/runs/{run}/curve.jsonl', columns, skipped)
+    counts.append(len(columns['step']) - before)
+    if not counts[-1]:
+      skipped['runs without an evaluation'] += 1
+  table = _table(constants, counts, columns)
   first = [*RUN, *NUMBERS, 'train_loss']
   for name in first:
     if name not in table:
@@ -50,6 +62,28 @@ def load(workdir: str, study: str | None = None) -> pd.DataFrame:
   table = table[first + sorted({str(c) for c in table} - set(first))]
   table.attrs['skipped'] = dict(skipped)
   return table
+
+
+def _table(constants: list[dict[str, Any]], counts: list[int], columns: dict[str, list[Any]],
+           ) -> pd.DataFrame:
+  """A row a line: what is constant in a run is repeated, a column a time."""
+  row = np.repeat(np.arange(len(constants)), counts)
+  size = len(row)
+  arrays: dict[str, Any] = {}
+  for name in dict.fromkeys(key for run in constants for key in run):
+    values = [run.get(name, math.nan) for run in constants]
+    kinds = {type(v) for v in values}
+    dtype = float if kinds == {float} else int if kinds == {int} else bool if kinds == {
+        bool} else object
+    arrays[name] = np.array(values, dtype)[row] if len(values) else []
+    if dtype is object and not any(kind in (str, bool, type(None)) for kind in kinds):
+      arrays[name] = arrays[name].astype(float)
+  for name, found in columns.items():
+    arrays[name] = np.array(found + [math.nan] * (size - len(found)),
+                            int if name == 'step' else float)
+  if 'last_step' in arrays:
+    arrays['final'] = arrays['step'] == arrays.pop('last_step')
+  return pd.DataFrame(arrays)
 
 
 def domains(table: pd.DataFrame) -> list[str]:
@@ -80,40 +114,89 @@ def _studies(workdir: str, study: str | None, skipped: Counter[str]) -> dict[str
   return found
 
 
-def _run(folder: str, run: str, asked: dict[str, Any], skipped: Counter[str],
-         ) -> list[dict[str, Any]]:
+def _run(folder: str, run: str, asked: dict[str, Any], skipped: Counter[str]) -> dict[str, Any]:
+  """What all rows of a run have in common."""
+  there = set(files.names(folder))
   spec = _read(f'{folder}/spec.json', skipped, 'unreadable spec files')
-  try:
-    full = specs.from_dict(spec) if isinstance(spec, dict) else None
-  except InputError:
-    full = None
-    skipped['unreadable spec files'] += 1
-  state = ('done' if files.exists(f'{folder}/result.json') else
-           'failed' if files.exists(f'{folder}/failure.json') else 'running')
+  steps, seed, peak = _of_spec(spec, skipped)
   origin = (_read(f'{folder}/origin.json', skipped, 'unreadable origin files')
-            if files.exists(f'{folder}/origin.json') else None)
+            if 'origin.json' in there else None)
   origin = origin if isinstance(origin, dict) else {}
-  constant = {'run_id': run, 'study': asked.get('study'),
-              'lineage': str(origin.get('lineage', run)), 'parent': origin.get('parent'),
-              'seed': full.seed if full else None, 'state': state,
-              'held_out': asked.get('held_out', False),
-              'peak_lr': full.optim.peak_lr if full else None,
-              **{f'point/{name}': _plain(value) for name, value in asked.get('point', {}).items()}}
-  rows: list[dict[str, Any]] = []
-  for line in _lines(f'{folder}/curve.jsonl', skipped):
-    try:
-      row = {**constant, 'step': int(line['step']), 'lr': _number(line.get('lr')),
-             'train_loss': _number(line.get('train_loss')),
-             **{name: _number(line.get(name)) for name in NUMBERS}}
-      row['final'] = full is not None and row['step'] == full.steps
-      for domain, values in line['domains'].items():
-        row |= {f'{name}/{domain}': _number(values.get(name)) for name in DOMAIN}
-      rows.append(row)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-      skipped['unreadable curve lines'] += 1
-  if not rows:
-    skipped['runs without an evaluation'] += 1
-  return rows
+  state = ('done' if 'result.json' in there else
+           'failed' if 'failure.json' in there else 'running')
+  return {'run_id': run, 'study': asked.get('study'), 'lineage': str(origin.get('lineage', run)),
+          'parent': origin.get('parent'), 'seed': seed, 'state': state,
+          'held_out': asked.get('held_out', False), 'peak_lr': peak, 'last_step': steps,
+          **{f'point/{name}': _plain(value) for name, value in asked.get('point', {}).items()}}
+
+
+def _of_spec(spec: Any, skipped: Counter[str]) -> tuple[int, int | None, float | None]:
+  """Steps, seed and peak learning rate of a canonical spec, which leaves defaults out.
+
+  The rest is looked at no further than its kind: checking ten thousand whole specs would take as
+  long as their curves.
+  """
+  if spec is None:
+    return -1, None, None
+  try:
+    if not all(isinstance(spec.get(name, {}), dict) for name in ('model', 'data', 'optim')):
+      raise TypeError
+    found = (spec.get('steps', specs.RunSpec.steps), spec.get('seed', specs.RunSpec.seed),
+             spec.get('optim', {}).get('peak_lr', specs.OptimSpec.peak_lr))
+    if type(found[0]) is not int or type(found[1]) is not int or type(found[2]) not in (int, float):
+      raise TypeError
+  except (AttributeError, TypeError):
+    skipped['unreadable spec files'] += 1
+    return -1, None, None
+  return found[0], found[1], float(found[2])
+
+
+def _curve(path: str, columns: dict[str, list[Any]], skipped: Counter[str]) -> None:
+  """Appends the lines of a curve to the columns; a line that is not one is counted."""
+  lines = _lines(path, skipped)
+  try:
+    found = _whole(lines)
+  except (KeyError, TypeError, ValueError, AttributeError):
+    for line in lines:
+      try:
+        found = _whole([line])
+      except (KeyError, TypeError, ValueError, AttributeError):
+        skipped['unreadable curve lines'] += 1
+      else:
+        _append(columns, found)
+  else:
+    _append(columns, found)
+
+
+_LINE = operator.itemgetter(*LINE, *NUMBERS)
+_DOMAIN = operator.itemgetter(*DOMAIN)
+_NUMERIC = {int, float, type(None)}
+
+
+def _whole(lines: list[Any]) -> dict[str, Any]:
+  """Lines of a curve as columns. Raises KeyError and the like when one is not such a line."""
+  if not lines:
+    return {}
+  found = dict(zip((*LINE, *NUMBERS), zip(*map(_LINE, lines))))
+  if set(map(type, found['step'])) != {int}:
+    raise TypeError('step')
+  for domain in lines[0]['domains']:
+    cells = zip(*(_DOMAIN(line['domains'][domain]) for line in lines))
+    found |= dict(zip((f'{name}/{domain}' for name in DOMAIN), cells))
+  if any(len(line['domains']) != len(lines[0]['domains']) for line in lines):
+    raise KeyError('domains')
+  for values in found.values():
+    if not set(map(type, values)) <= _NUMERIC:
+      raise TypeError('not a number')
+  return found
+
+
+def _append(columns: dict[str, list[Any]], found: Mapping[str, Any]) -> None:
+  at = len(columns['step'])
+  for name, values in found.items():
+    column = columns.setdefault(name, [])
+    column.extend([math.nan] * (at - len(column)))
+    column.extend(values)
 
 
 def _read(path: str, skipped: Counter[str], what: str) -> Any:
@@ -132,22 +215,18 @@ def _lines(path: str, skipped: Counter[str]) -> list[Any]:
   except (ValueError, OSError):
     skipped['unreadable curve files'] += 1
     return []
+  lines = text.splitlines()
+  try:  # All at once is faster than one by one, and the rule.
+    return json.loads(f'[{",".join(lines)}]')
+  except (ValueError, RecursionError):
+    pass
   found = []
-  for line in text.splitlines():
+  for line in lines:
     try:
       found.append(json.loads(line))
     except (ValueError, RecursionError):
       skipped['unreadable curve lines'] += 1
   return found
-
-
-def _number(value: Any) -> float:
-  """A number of a curve line, nan for a missing one. TypeError for anything else."""
-  if value is None:
-    return math.nan
-  if type(value) not in (int, float):
-    raise TypeError(value)
-  return float(value)
 
 
 def _plain(value: Any) -> Any:
