@@ -13,7 +13,6 @@ every run's lines are made as if it had been alone (scaling/train/lanes.py).
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -108,7 +107,7 @@ def _branch(found: dict[str, Segment], members: list[tuple[str, RunSpec]],
     evaluated = sorted({s for _, spec in members for s in spec.eval_steps if first < s <= last})
     spec = min(members, key=lambda member: (-member[1].steps, member[0]))[1]
     rates_digest = hashlib.sha256(rates[members[0][0]][:last].astype('<f8').tobytes()).hexdigest()
-    text = files.to_json([_history(spec), rates_digest, first, parent, evaluated])
+    text = files.to_json([specs.canonical(_timeless(spec)), rates_digest, first, parent, evaluated])
     name = PREFIX + hashlib.sha256(text.encode()).hexdigest()[:16]
     found[name] = Segment(name, spec, first, last, parent, tuple(evaluated))
     first, parent = last, name
@@ -129,22 +128,29 @@ def _leaf(found: dict[str, Segment], run_id: str, spec: RunSpec, first: int, par
   found[run_id] = Segment(run_id, spec, first, spec.steps, parent, spec.eval_steps)
 
 
-def _history(spec: RunSpec) -> str:
+def _timeless(spec: RunSpec) -> RunSpec:
+  """The spec without what acts through the learning rates and the evaluations alone."""
+  plain = {name: getattr(specs.OptimSpec(), name) for name in SCHEDULE}
+  return dataclasses.replace(
+      spec, steps=RunSpec.steps, optim=dataclasses.replace(spec.optim, **plain),
+      evaluation=specs.EvalSpec(windows=spec.evaluation.windows))
+
+
+def _history(spec: RunSpec) -> Any:
   """What must be equal for two runs to share updates, apart from the learning rates after the
-  first: everything but the schedule, the length, and how often the run is evaluated."""
-  first = float(schedules.learning_rate(spec.optim, spec.steps, 0))
-  optim = specs.canonical(spec.optim)
-  return files.to_json([
-      _model(spec.model), specs.canonical(spec.data), spec.seed, spec.evaluation.windows,
-      {k: v for k, v in optim.items() if k not in SCHEDULE}, first.hex(),
-      [specs.canonical(getattr(spec, name)) for name in _OTHERS]])
+  first: everything but the schedule, the length, and how often the run is evaluated. Hashable."""
+  data, optim = spec.data, spec.optim
+  return (spec.model, tuple(data.domains.items()), *(getattr(data, name) for name in _DATA),
+          *(getattr(optim, name) for name in _OPTIM), spec.evaluation.windows, spec.seed,
+          float(schedules.learning_rate(optim, spec.steps, 0)),
+          *(files.to_json(specs.canonical(getattr(spec, name))) for name in _OTHERS))
 
 
+def _names(kind: type, *but: str) -> tuple[str, ...]:
+  return tuple(sorted({field.name for field in dataclasses.fields(kind)} - set(but)))
+
+
+_DATA = _names(specs.DataSpec, 'domains')
+_OPTIM = _names(specs.OptimSpec, *SCHEDULE)
 # Fields of a RunSpec that this module does not know are taken to act from the start.
-_OTHERS = tuple(sorted({field.name for field in dataclasses.fields(RunSpec)}
-                       - {'model', 'data', 'optim', 'evaluation', 'steps', 'seed'}))
-
-
-@functools.lru_cache(maxsize=1024)
-def _model(model: specs.ModelSpec) -> str:
-  return files.to_json(specs.canonical(model))
+_OTHERS = _names(RunSpec, 'model', 'data', 'optim', 'evaluation', 'steps', 'seed')

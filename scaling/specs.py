@@ -214,16 +214,16 @@ class RunSpec:
 
 def canonical(spec: Any) -> Any:
   """A spec as JSON values, fields at their default left out; a VERSION above 1 is kept."""
-  if dataclasses.is_dataclass(spec):
-    kept = {} if spec.VERSION == 1 else {'version': spec.VERSION}  # type: ignore[union-attr]
-    for field in dataclasses.fields(spec):
-      value = getattr(spec, field.name)
-      if value != _default(field):
-        kept[field.name] = canonical(value)
-    return kept
   if isinstance(spec, dict):
     return {name: canonical(value) for name, value in spec.items()}
-  return spec
+  if not hasattr(type(spec), '__dataclass_fields__'):
+    return spec
+  kept = {} if spec.VERSION == 1 else {'version': spec.VERSION}
+  for name, default in _defaults(type(spec)):  # type: ignore[arg-type]
+    value = getattr(spec, name)
+    if value is not default and value != default:
+      kept[name] = canonical(value)
+  return kept
 
 
 def run_id(spec: RunSpec) -> str:
@@ -244,6 +244,12 @@ def from_dict(values: dict[str, Any], path: str = 'base') -> RunSpec:
   spec = _build(RunSpec, values, path)
   spec.check(path)
   return spec
+
+
+@functools.cache
+def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+  """The fields of a spec with their defaults; looked up once, for large grids hash many specs."""
+  return tuple((field.name, _default(field)) for field in dataclasses.fields(kind))
 
 
 def _default(field: dataclasses.Field) -> Any:
@@ -274,17 +280,31 @@ def _build(kind: type, values: Any, path: str) -> Any:
                  for name, value in values.items() if name != 'version'})
 
 
-def _convert(hint: Any, value: Any, path: str) -> Any:
-  """`value` as the type `hint` says: an int is a float, nothing else is converted."""
+@functools.cache
+def _form(hint: Any) -> tuple[str, tuple[Any, ...]]:
+  """Whether a hint is of a spec, a dict or a plain value, and what it allows."""
   if dataclasses.is_dataclass(hint):
-    return _build(typing.cast(type, hint), value, path)
+    return 'spec', ()
   origin = typing.get_origin(hint)
   if origin is dict:
+    return 'dict', typing.get_args(hint)
+  return 'plain', (typing.get_args(hint) if origin in (types.UnionType, typing.Union) else (hint,))
+
+
+def part(name: str, values: dict[str, Any], path: str) -> Any:
+  """One group of a RunSpec, such as `model`, of a nested dict: from_dict takes it as it is."""
+  return _convert(_hints(RunSpec)[name], values, f'{path}.{name}')
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+  """`value` as the type `hint` says: an int is a float, nothing else is converted."""
+  form, allowed = _form(hint)
+  if form == 'spec':
+    return value if type(value) is hint else _build(typing.cast(type, hint), value, path)
+  if form == 'dict':
     if not isinstance(value, dict):
       raise bad(path, value, 'it must be a group of fields, one a name')
-    inner = typing.get_args(hint)[1]
-    return {name: _convert(inner, value[name], f'{path}.{name}') for name in sorted(value)}
-  allowed = typing.get_args(hint) if origin in (types.UnionType, typing.Union) else (hint,)
+    return {name: _convert(allowed[1], value[name], f'{path}.{name}') for name in sorted(value)}
   if value is None and type(None) in allowed:
     return None
   for kind in allowed:

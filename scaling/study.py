@@ -115,6 +115,7 @@ class _Builder:
     self._values, self._ladder = values, ladder
     self._base = values['base']
     self._shapes: dict[Any, dict[str, Any]] = {}
+    self._built: dict[str, Any] = {}
 
   def spec(self, point: grid.Point) -> RunSpec:
     fields = dict(point)
@@ -147,10 +148,12 @@ class _Builder:
                     f'{per_step[0]} x {per_step[1]} tokens')
     return specs.from_dict({**top, **groups, 'steps': steps}, 'config.base')
 
-  def _group(self, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+  def _group(self, name: str, changes: dict[str, Any]) -> Any:
     """A group of the base with changes, {'domains.code.weight': 0.5}, applied."""
     if not changes:
-      return self._base[name]
+      if name != 'data' and name not in self._built:  # `spec` looks into data.
+        self._built[name] = specs.part(name, self._base[name], 'config.base')
+      return self._built.get(name, self._base[name])
     merged = dict(self._base[name])
     for path, value in changes.items():
       here, parts = merged, path.split('.')
