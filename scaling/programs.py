@@ -113,6 +113,7 @@ def versions() -> dict[str, str]:
 
 
 def peak() -> float | None:
-  """FLOP/s of one device in bfloat16 matrix products, None where it is not known."""
+  """FLOP/s of all devices in bfloat16 matrix products, None where it is not known."""
   kind = jax.devices()[0].device_kind
-  return next((value for name, value in PEAKS.items() if kind.startswith(name)), None)
+  one = next((value for name, value in PEAKS.items() if kind.startswith(name)), None)
+  return one * jax.device_count() if one else None

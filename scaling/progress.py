@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any, Protocol
 
+from scaling import usage
 from scaling.segments import Claimed
 from scaling.train.loop import Pack
 
@@ -25,19 +26,21 @@ class Work:
   def __init__(self, flops: float, settled: float, runs: int, done: int, peak: float | None):
     self.flops, self.settled, self.runs, self.peak = flops, settled, runs, peak
     self._before: dict[str, Any] = {'done': done, 'tokens': 0, 'flops': 0, 'compilations': 0}
+    self._seconds = dict.fromkeys(usage.KINDS, 0.0)
     self._pack: Pack | None = None
     self._start = time.monotonic()
 
   def count(self, pack: Pack) -> None:
     """Counts what a pack trains from now on; the one before is let go."""
     self._before = {name: self._total(name) for name in self._before}
+    self._seconds = self.seconds
     self._pack = pack
 
   def _total(self, name: str) -> Any:
     if self._pack is None:
       return self._before[name]
     now = {'done': len(self._pack.finished), 'tokens': self._pack.tokens,
-           'flops': self._pack.flops, 'compilations': self._pack.program.compilations}
+           'flops': self._pack.flops, 'compilations': self._pack.compilations}
     return self._before[name] + now[name]
 
   @property
@@ -52,6 +55,12 @@ class Work:
   @property
   def compilations(self) -> int:
     return self._total('compilations')
+
+  @property
+  def seconds(self) -> dict[str, float]:
+    """Of this process, by what they went into."""
+    now = self._pack.seconds if self._pack is not None else {}
+    return {kind: spent + now.get(kind, 0.0) for kind, spent in self._seconds.items()}
 
   @property
   def trained(self) -> float:

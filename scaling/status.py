@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from scaling import files, runs, study
+from scaling import files, runs, study, usage
 from scaling.errors import bad
 from scaling.leases import Worker
 from scaling.prefixes import Segment
@@ -37,11 +37,12 @@ def summarize(planned: study.Study, forest: Mapping[str, Segment], workdir: str,
   for row in rows:
     if row['state'] == runs.PLANNED and failed & set(_ancestors(forest, row['run_id'])):
       row['state'] = runs.BLOCKED
+  used = usage.of_study(workdir, planned.name)
   states = {state: sum(row['state'] == state for row in rows)
             for state in (runs.DONE, runs.RUNNING, runs.PLANNED, runs.BLOCKED, runs.FAILED)}
   return {'study': planned.name, 'states': states, 'runs': rows, 'prefixes': shared,
           'workers': workers,
-          'compilations': sum(note.get('compilations', 0) for note in workers.values())}
+          'compilations': (used or {}).get('compilations', 0), 'usage': used}
 
 
 def _ancestors(forest: Mapping[str, Segment], name: str) -> list[str]:
@@ -73,20 +74,25 @@ def _row(planned: study.StudyRun, found: Run, workers: dict[str, Any]) -> dict[s
       'run_id': planned.run_id, 'point': planned.point, 'held_out': planned.held_out,
       'state': state, 'step': max(at_work + [last['step'] if last else 0]),
       'steps': planned.spec.steps, 'failure': found.failure(),
-      'loss': {name: d['loss'] for name, d in last['domains'].items()} if last else {}}
+      'loss': {name: d['loss'] for name, d in last['domains'].items()} if last else {},
+      'usage': usage.of_run(found)}
 
 
 def text(summary: dict[str, Any]) -> str:
   """The summary for a terminal."""
   lines = [f'{summary["study"]}: ' + ', '.join(
       f'{count} {state}' for state, count in summary['states'].items() if count)]
+  if summary['usage'] is not None:
+    lines.append(f'{usage.text(summary["usage"])}; {summary["compilations"]} compilations in '
+                 f'{summary["usage"]["sweeps"]} sweeps')
   for row in summary['runs']:
     point = ' '.join(f'{path.removeprefix("base.")}={value}'
                      for path, value in row['point'].items())
     losses = ' '.join(f'{domain} {loss:.4f}' for domain, loss in row['loss'].items())
     held = ' (held out)' if row['held_out'] else ''
+    speed = f'{row["usage"]["tokens_per_second"]:,.0f} tokens/s' if row['usage'] else ''
     lines.append(f'  {row["run_id"]}  {row["state"]:8} {row["step"]:>7}/{row["steps"]:<7} '
-                 f'{losses or "-":24} {point}{held}')
+                 f'{losses or "-":24} {speed:>16}  {point}{held}')
     if row['failure']:
       lines.append(f'    {row["failure"]["reason"]}: {row["failure"]["message"]}')
   for row in summary['prefixes']:

@@ -21,7 +21,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from scaling import accounting, cli, files, prefixes, runs, segments, status, study
+from scaling import accounting, cli, files, prefixes, runs, segments, status, study, usage
 from scaling.data import token_store
 from scaling.errors import DONE, FAILED, STOPPED, InputError, bad
 from scaling.leases import Worker
@@ -120,6 +120,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
   unsettled = sum(not s.shared for s in todo.values())
   work = progress.Work(total, total - left, len(planned.runs), len(planned.runs) - unsettled,
                        programs.peak() if todo else None)
+  meter = usage.Meter(workdir, worker.name, planned.name, work.peak)
   show = progress.display(work)
   if not todo:
     show.say(f'all {len(planned.runs)} runs of {planned.name} are settled')
@@ -130,7 +131,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
     queue = segments.Queue(workdir, worker, forest, _RETRY_FAILED.value)
     options = loop.Options(
         workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
-        watch=functools.partial(_watch, work, show, worker), lost=queue.put_back,
+        watch=functools.partial(_watch, work, show, worker, meter), lost=queue.put_back,
         record=progress.Recorder(show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None))
     compiled: dict[Shape, Any] = {}  # one program a shape, however often the sweep returns to it
     while todo and len(queue) and not stop.is_set():
@@ -150,6 +151,9 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
   finally:
     show.close()
     worker.stop()
+    if todo:
+      with contextlib.suppress(OSError):  # A full disk; the numbers are for looking at only.
+        meter.write(work.tokens, work.trained, work.seconds, work.compilations)
   if stop.is_set():
     print('stopped by a signal: everything is saved, run the same command again', file=sys.stderr)
     return STOPPED
@@ -204,11 +208,13 @@ def _program(workdir: str, shape: Any, members: int, say: Callable[[str], None])
   return programs.build(shape, settings)
 
 
-def _watch(work: Any, show: Any, worker: Worker, pack: Any) -> None:
+def _watch(work: Any, show: Any, worker: Worker, meter: usage.Meter, pack: Any) -> None:
   """Tells the display and, through the heartbeat, `status` where the pack stands."""
   worker.note = {'runs': {lane.run.run_id: lane.step for _, lane in pack.active},
                  'tokens_per_second': round(work.tokens_per_second),
                  'compilations': work.compilations}
+  with contextlib.suppress(OSError):
+    meter.write(work.tokens, work.trained, work.seconds, work.compilations, every=10.0)
   show.watch(pack)
 
 

@@ -77,12 +77,18 @@ class Pack:
     self._pending: list[Turn] = []
     self._saves = 0
     self._saved = time.monotonic()
+    self._compiled = program.compilations  # before this pack
     self._asked = -math.inf  # when the queue last had nothing for an idle lane
 
   @property
   def flops(self) -> float:
     """Counted FLOPs of the tokens trained."""
     return self.tokens * self._flops_per_token
+
+  @property
+  def compilations(self) -> int:
+    """Executables that this pack had to make."""
+    return self.program.compilations - self._compiled
 
   @property
   def active(self) -> list[tuple[int, Lane]]:
@@ -194,7 +200,8 @@ class Pack:
         for name, value in hyper(lane.spec).items():
           numbers[name][i] = value
         lane.step += n
-    self.state, metrics = self.program.train(self.state, tokens, lr, numbers, active, n)
+    with self._clock('train'):  # A CPU may compute at once what an accelerator only queues.
+      self.state, metrics = self.program.train(self.state, tokens, lr, numbers, active, n)
     due = [(i, lane, lane.step, lane.drawn) for i, lane in lanes
            if lane.step in lane.eval_steps]
     nll = {}
@@ -202,7 +209,8 @@ class Pack:
       for name, windows in lane.windows.items():
         key = _windows_key(lane, name)
         if key not in nll:
-          nll[key] = self.program.evaluate(self.state, windows.tokens_WxL1)
+          with self._clock('evaluate'):
+            nll[key] = self.program.evaluate(self.state, windows.tokens_WxL1)
     self.tokens += n * shape.batch * shape.length * len(lanes)
     self._pending.append(Turn([(i, lane, lane.step) for i, lane in lanes], n,
                               metrics['loss'], metrics['grad_norm'], due, nll))
