@@ -164,17 +164,20 @@ class Pack:
     feed = Feed(claimed.spec, self.options.stores(claimed.spec))
     with self._clock('compile'):
       self.program.compile()
-    arrays, position, curve, parent = begin(claimed, feed, self.options.say)
+    with self._clock('checkpoint'):
+      arrays, position, curve, parent = begin(claimed, feed, self.options.say)
     if arrays is None:
-      state = self.program.fresh(claimed.spec.seed)
+      with self._clock('compile'):  # Of the init, the first time; then it takes no time.
+        state = self.program.fresh(claimed.spec.seed)
     else:
       state = PackState(**arrays)
       if parent is None:
         self.options.say(f'{claimed.run.run_id}: goes on from step {position.step}')
-    if self.state is None:
-      self.state = self.program.stack([state] * self.program.lanes)
-    else:
-      self.state = self.program.load(self.state, i, state)
+    with self._clock('data'):
+      if self.state is None:
+        self.state = self.program.stack([state] * self.program.lanes)
+      else:
+        self.state = self.program.load(self.state, i, state)
     lane = Lane(claimed, feed, position, curve)
     self.lanes[i] = lane
     lane.run.write_environment(lane.lease, {'lanes': self.program.lanes})
