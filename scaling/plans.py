@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from scaling import accounting, files, prefixes, programs, progress, study
+from scaling import accounting, files, prefixes, programs, progress, study, tuning
 from scaling.prefixes import Segment
 from scaling.runs import Run
 from scaling.specs import RunSpec
@@ -88,25 +85,10 @@ def recorded_speed(workdir: str, run_ids: Iterable[str]) -> float | None:
 
 def measured_speed(shape: Shape, members: Sequence[RunSpec], lanes: int | None) -> float:
   """Tokens/s of a few dispatches on made-up tokens, compilation left out."""
-  settings = programs.choose(shape, len(members), lanes)
-  program = programs.build(shape, settings)
+  program = programs.build(shape, programs.choose(shape, len(members), lanes))
   program.compile()
-  state = program.init([0] * settings.lanes)
-  K, R = settings.chunk, settings.lanes
-  tokens = np.random.default_rng(0).integers(
-      0, shape.vocab_size, (K, R, shape.batch, shape.length + 1), np.int32)
-  numbers = {name: np.full(R, value) for name, value in hyper(members[0]).items()}
-  seconds, steps = 0.0, 0
-  for turn in range(100):
-    start = time.perf_counter()
-    state, metrics = program.train(state, tokens, np.full((K, R), 1e-4), numbers,
-                                   np.ones(R, bool), K)
-    metrics['loss'].block_until_ready()
-    if turn:  # The first one warms up.
-      seconds, steps = seconds + time.perf_counter() - start, steps + K
-    if seconds > 1.0:
-      break
-  return steps * R * shape.batch * shape.length / seconds
+  seconds = tuning.step_seconds(program, hyper(members[0]))
+  return program.lanes * shape.batch * shape.length / seconds
 
 
 def text(summary: dict[str, Any]) -> str:

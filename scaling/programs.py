@@ -7,12 +7,14 @@ resumed sweep, and every other worker, runs the same executable and gives the sa
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import math
 from typing import Any
 
 import jax
 
-from scaling import accounting, files
+from scaling import accounting, files, tuning
 from scaling.errors import InputError, bad
 from scaling.specs import canonical
 from scaling.train import sharding
@@ -22,6 +24,7 @@ from scaling.train.program import Program, Shape, recommended
 # slowest device this is meant for, and at most MAX_CHUNK steps.
 CHUNK_FLOPS = {'cpu': 2e10}
 MAX_CHUNK = 64
+DISPATCH_SECONDS = 0.25  # of a measured pack: long against the host's part, short for a signal
 
 # Dense matrix-product peaks by device kind, FLOP/s, bfloat16 (the makers' data sheets).
 PEAKS = {
@@ -62,11 +65,15 @@ def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
   if not files.exists(path):
     settings = choose(shape, members, lanes, accumulation, data)
     build(shape, settings)  # Refuses what cannot be before it is recorded.
+    timings: list[tuning.Timing] = []
+    if lanes is None and jax.devices()[0].platform != 'cpu':
+      settings, timings = measured(shape, members, accumulation, data)
     files.make_folder(f'{workdir}/programs')
     files.create(path, files.to_json({
         'settings': dataclasses.asdict(settings), 'device_kind': device.device_kind,
         'shape': {'model': canonical(shape.model), 'vocab_size': shape.vocab_size,
                   'length': shape.length, 'batch': shape.batch},
+        'measured': [dataclasses.asdict(timing) for timing in timings],
         'versions': versions()}) + '\n')
   try:
     record = files.read_json(path)
@@ -101,6 +108,27 @@ def choose(shape: Shape, members: int, lanes: int | None = None, accumulation: i
   limit = CHUNK_FLOPS.get(jax.devices()[0].platform, 1e14)
   chunk = max(1, min(MAX_CHUNK, int(limit / flops)))
   return Settings(wanted, chunk, parts, run, data)
+
+
+def measured(shape: Shape, members: int, accumulation: int | None = None, data: int = 1,
+             ) -> tuple[Settings, list[tuning.Timing]]:
+  """The settings of the best pack of 1, 2, 4, ... lanes a device, and what was timed for it.
+
+  K is set from the measured step: the largest power of two of steps that take DISPATCH_SECONDS.
+  """
+  devices = max(jax.device_count() // data, 1)
+  most = devices
+  sizes = [devices]
+  while most < members:
+    most *= 2
+    sizes.append(most)
+  known = {size: choose(shape, members, size, accumulation, data) for size in sizes}
+  timings = tuning.measure((size, functools.partial(build, shape, known[size])) for size in sizes)
+  if not timings:
+    return choose(shape, members, 1, accumulation, data), []
+  found = tuning.best(timings)
+  chunk = 2**int(math.log2(max(DISPATCH_SECONDS / found.seconds, 1)))
+  return dataclasses.replace(known[found.lanes], chunk=min(chunk, MAX_CHUNK)), timings
 
 
 def build(shape: Shape, settings: Settings) -> Program:

@@ -36,7 +36,8 @@ _KEEP = flags.DEFINE_enum('keep', 'final', ['final', 'all', 'none'],
                           'Which checkpoints of a finished run stay.')
 _RETRY_FAILED = flags.DEFINE_bool('retry_failed', False, 'Train diverged and broken runs again.')
 _JSON = flags.DEFINE_bool('json', False, 'Print one JSON object in place of a table.')
-_PACK = flags.DEFINE_integer('pack', None, 'Lanes a program; default: one a device.', lower_bound=1)
+_PACK = flags.DEFINE_string('pack', 'auto', 'Lanes a program; auto: one a CPU device, on an '
+                            'accelerator as many as timing says.')
 _ACCUMULATION = flags.DEFINE_integer('accumulation', None, 'Parts of a batch, one after the other.',
                                      lower_bound=1)
 _DATA_PARALLEL = flags.DEFINE_integer('data_parallel', 1, 'Devices that share a lane\'s batch.',
@@ -92,6 +93,16 @@ def _set_devices() -> None:
   jax.config.update('jax_num_cpu_devices', _CPU_DEVICES.value or min(_cores(), 16))
 
 
+def _pack() -> int | None:
+  """--pack; None: chosen for each shape."""
+  text = str(_PACK.value).strip()
+  if text == 'auto':
+    return None
+  if not text.isdigit() or int(text) < 1:
+    raise bad('--pack', text, 'it must be auto or a number of lanes, at least 1')
+  return int(text)
+
+
 def _cores() -> int:
   """Those this process may use; the machine may have more."""
   return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -109,7 +120,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
   if _TENSORBOARD.value:
     _check_tensorboard()
   for shape in {Shape.of(r.spec) for r in planned.runs}:  # Bad flags are refused before a trace.
-    programs.build(shape, programs.choose(shape, 1, _PACK.value, _ACCUMULATION.value,
+    programs.build(shape, programs.choose(shape, 1, _pack(), _ACCUMULATION.value,
                                           _DATA_PARALLEL.value))
   _prepare_workdir(planned, forest, workdir)
   _use_compilation_cache(workdir)
@@ -193,10 +204,10 @@ def _released_on_error(claimed: segments.Claimed) -> Iterator[None]:
 def _program(workdir: str, shape: Any, members: int, say: Callable[[str], None]) -> Any:
   """The recorded program of a shape; says where it is not what was asked for."""
   from scaling import programs  # pylint: disable=import-outside-toplevel
-  settings, record = programs.settle(workdir, shape, members, _PACK.value, _ACCUMULATION.value,
+  settings, record = programs.settle(workdir, shape, members, _pack(), _ACCUMULATION.value,
                                      _DATA_PARALLEL.value)
   for flag, asked, used in (
-      ('pack', _PACK.value or settings.lanes, settings.lanes),
+      ('pack', _pack() or settings.lanes, settings.lanes),
       ('accumulation', _ACCUMULATION.value or settings.accumulation, settings.accumulation),
       ('data_parallel', _DATA_PARALLEL.value, settings.data)):
     if asked != used:
@@ -292,7 +303,7 @@ def plan(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: 
   """Prints what a sweep would train, and how long it may take; trains nothing."""
   from scaling import plans  # pylint: disable=import-outside-toplevel
   todo = segments.remaining(workdir, forest, _RETRY_FAILED.value)
-  summary = plans.summarize(planned, forest, todo, workdir, _CALIBRATE.value, _PACK.value)
+  summary = plans.summarize(planned, forest, todo, workdir, _CALIBRATE.value, _pack())
   print(json.dumps(summary) if _JSON.value else plans.text(summary))
   return DONE
 

@@ -176,6 +176,14 @@ class Program:
     _ = self._train, self._evaluate
     return time.perf_counter() - start
 
+  def bytes_needed(self) -> int | None:
+    """Of one device while it trains, as the compiler says; None where it does not."""
+    found = self._train.memory_analysis()  # type: ignore[attr-defined]
+    if found is None:
+      return None
+    return int(found.argument_size_in_bytes + found.output_size_in_bytes
+               + found.temp_size_in_bytes - found.alias_size_in_bytes)
+
   @functools.cached_property
   def _train(self) -> Callable[..., Any]:
     K, R, B, L = self.chunk, self.lanes, self.shape.batch, self.shape.length
