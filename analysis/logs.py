@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scaling import files, specs
+from scaling import files, prefixes, specs
 from scaling.errors import InputError
 
 RUN = ('run_id', 'study', 'lineage', 'parent', 'seed', 'state', 'step', 'final', 'held_out', 'lr',
@@ -44,16 +44,18 @@ def load(workdir: str, study: str | None = None) -> pd.DataFrame:
   asked = _studies(workdir, study, skipped)
   constants: list[dict[str, Any]] = []  # of the runs
   counts: list[int] = []  # of their rows
+  raw: dict[str, Any] = {}  # their specs
   columns: dict[str, list[Any]] = {name: [] for name in (*LINE, *NUMBERS)}
   for run in files.names(f'{workdir}/runs'):
     if study is not None and run not in asked:
       continue
     before = len(columns['step'])
-    constants.append(_run(f'{workdir}/runs/{run}', run, asked.get(run, {}), skipped))
+    constants.append(_run(f'{workdir}/runs/{run}', run, asked.get(run, {}), skipped, raw))
     _curve(f'{workdir}/runs/{run}/curve.jsonl', columns, skipped)
     counts.append(len(columns['step']) - before)
     if not counts[-1]:
       skipped['runs without an evaluation'] += 1
+  _join_lineages(constants, raw)
   table = _table(constants, counts, columns)
   first = [*RUN, *NUMBERS, 'train_loss']
   for name in first:
@@ -114,17 +116,45 @@ def _studies(workdir: str, study: str | None, skipped: Counter[str]) -> dict[str
   return found
 
 
-def _run(folder: str, run: str, asked: dict[str, Any], skipped: Counter[str]) -> dict[str, Any]:
+def _join_lineages(constants: list[dict[str, Any]], raw: Mapping[str, Any]) -> None:
+  """Gives runs that could share training one lineage, whether or not they were trained so.
+
+  That is decided by their specs (scaling/prefixes.py): curves that are the same byte for byte must
+  not count as more or less independent. Only specs that differ in schedule and length alone, which
+  few do, are looked at closely.
+  """
+  groups: dict[str, list[str]] = {}
+  for run, spec in raw.items():
+    optim = {k: v for k, v in spec.get('optim', {}).items() if k not in prefixes.SCHEDULE}
+    evaluation = {k: v for k, v in spec.get('evaluation', {}).items() if k != 'points'}
+    rest = {k: v for k, v in spec.items() if k not in ('steps', 'optim', 'evaluation')}
+    groups.setdefault(json.dumps([rest, optim, evaluation], sort_keys=True), []).append(run)
+  roots: dict[str, str] = {}
+  for members in groups.values():
+    if len(members) > 1:
+      try:
+        forest = prefixes.forest((run, specs.from_dict(raw[run])) for run in members)
+      except InputError:
+        continue
+      roots |= {run: prefixes.lineage(forest, run) for run in members}
+  for constant in constants:
+    constant['lineage'] = roots.get(constant['run_id'], constant['run_id'])
+
+
+def _run(folder: str, run: str, asked: dict[str, Any], skipped: Counter[str],
+         raw: dict[str, Any]) -> dict[str, Any]:
   """What all rows of a run have in common."""
   there = set(files.names(folder))
   spec = _read(f'{folder}/spec.json', skipped, 'unreadable spec files')
   steps, seed, peak = _of_spec(spec, skipped)
+  if steps >= 0:
+    raw[run] = spec
   origin = (_read(f'{folder}/origin.json', skipped, 'unreadable origin files')
             if 'origin.json' in there else None)
   origin = origin if isinstance(origin, dict) else {}
   state = ('done' if 'result.json' in there else
            'failed' if 'failure.json' in there else 'running')
-  return {'run_id': run, 'study': asked.get('study'), 'lineage': str(origin.get('lineage', run)),
+  return {'run_id': run, 'study': asked.get('study'), 'lineage': run,
           'parent': origin.get('parent'), 'seed': seed, 'state': state,
           'held_out': asked.get('held_out', False), 'peak_lr': peak, 'last_step': steps,
           **{f'point/{name}': _plain(value) for name, value in asked.get('point', {}).items()}}
@@ -159,8 +189,8 @@ def _curve(path: str, columns: dict[str, list[Any]], skipped: Counter[str]) -> N
   except (KeyError, TypeError, ValueError, AttributeError):
     for line in lines:
       try:
-        found = _whole([line])
-      except (KeyError, TypeError, ValueError, AttributeError):
+        found = _alone(line)
+      except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         skipped['unreadable curve lines'] += 1
       else:
         _append(columns, found)
@@ -188,6 +218,17 @@ def _whole(lines: list[Any]) -> dict[str, Any]:
   for values in found.values():
     if not set(map(type, values)) <= _NUMERIC:
       raise TypeError('not a number')
+  return found
+
+
+def _alone(line: Any) -> dict[str, Any]:
+  """One line, which need not have every number. Raises KeyError and the like as _whole does."""
+  found: dict[str, Any] = {'step': [int(line['step'])]}
+  found |= {name: [line.get(name)] for name in (*LINE[1:], *NUMBERS)}
+  for domain, metrics in line['domains'].items():
+    found |= {f'{name}/{domain}': [metrics.get(name)] for name in DOMAIN}
+  if not {type(values[0]) for values in found.values()} <= _NUMERIC:
+    raise TypeError('not a number')
   return found
 
 

@@ -5,8 +5,9 @@ rates of updates 0 .. t - 1; two runs that agree in these share those t updates.
 warmup-stable-decay schedule one trunk so serves every token budget, and each branches off for its
 decay. The study becomes a forest of segments: prefixes, each continuing its parent, and runs.
 
-A prefix is named after what acts before its end, so another study, or this one with more runs,
-finds it again. It is evaluated wherever one of its runs is; its curve keeps raw sums, from which
+A prefix is named after what acts before its end and where it is evaluated, so a study that asks for
+the same finds it again (twice the longest budget does; a budget in between makes new ones). It is
+evaluated wherever one of its runs is; its curve keeps raw sums, from which
 every run's lines are made as if it had been alone (scaling/train/lanes.py).
 """
 

@@ -312,7 +312,8 @@ def show_status(planned: study.Study, forest: Mapping[str, prefixes.Segment], wo
   """Prints where every run of the study stands; 1 when some have failed."""
   summary = status.summarize(planned, forest, workdir, Worker(workdir, _LEASE_SECONDS.value))
   print(json.dumps(summary) if _JSON.value else status.text(summary))
-  return FAILED if summary['states'][runs.FAILED] else DONE
+  states = summary['states']
+  return FAILED if states[runs.FAILED] or states[runs.BLOCKED] else DONE
 
 
 def _flops(spec: RunSpec) -> float:

@@ -50,7 +50,8 @@ def of_study(workdir: str, study: str) -> dict[str, Any] | None:
     try:
       entry = files.read_json(f'{workdir}/usage/{name}')
       if entry['study'] == study and entry['wall'] > 0:
-        found.append(entry)
+        found.append({name: entry[name] for name in (
+            'wall', 'tokens', 'flops', 'peak', 'compilations', 'seconds')})
     except (OSError, ValueError, KeyError, TypeError):
       continue
   if not found:

@@ -75,7 +75,7 @@ def _slice(found: Fit, name: str) -> tuple[Figure, str]:
   said = ('' if key is None or len(key.lines) > len(key.shown) or _exact(key, x[by]) else
           f' Markers tell the nearest {by} in the key; colours lie in between as {by} does.')
   if split:
-    said = f' A panel for each of {len(levels)} values of {split}.'
+    said += f' A panel for each of {len(levels)} values of {split}.'
   if shifted:
     said += (' Rows that lie elsewhere in ' + ', '.join(
         ([split] if split and not (grid or exact.all()) else []) + rest)

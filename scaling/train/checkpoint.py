@@ -136,8 +136,10 @@ def drop(workdir: str, folders: Sequence[str]) -> None:
   for folder in folders:
     try:
       held = files.read_json(f'{workdir}/{folder}/index.json')['runs']
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
       held = {}
+    except OSError:  # Not to be read now is no reason to delete it.
+      continue
     listed = any(entry['folder'] == folder
                  for run_id in held for entry in Run(workdir, run_id).checkpoints())
     if not listed:

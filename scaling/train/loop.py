@@ -172,7 +172,8 @@ class Pack:
     else:
       state = PackState(**arrays)
       if parent is None:
-        self.options.say(f'{claimed.run.run_id}: goes on from step {position.step}')
+        kind = '' if claimed.segment.shared else 'run '
+        self.options.say(f'{kind}{claimed.run.run_id}: goes on from step {position.step}')
     with self._clock('data'):
       if self.state is None:
         self.state = self.program.stack([state] * self.program.lanes)

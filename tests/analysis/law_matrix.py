@@ -9,8 +9,8 @@ from analysis import fit
 from tests.analysis.law_cases import CASES
 
 MIXTURES = tuple(name for name in CASES if name.startswith(('dcpt', 'mixing')))
-# Fits of laws that differ from dcpt_cross by one term only; their values and gradients are quick.
-SLOW = ('dcpt_cross_k1', 'dcpt_cross_k2')
+# Fits of laws that differ from dcpt by a term; their values and gradients are quick.
+SLOW = ('dcpt_cross', 'dcpt_cross_k1', 'dcpt_cross_k2', 'dcpt_l4')
 
 
 def fitted(names):

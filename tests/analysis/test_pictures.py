@@ -60,7 +60,12 @@ def test_every_picture_of_every_law_renders(name):
 VARIANTS = ('dcpt_', 'kaplan_', 'repetition_', 'vocabulary_')  # of a law that is there too
 
 
-@pytest.mark.parametrize('name', [n for n in laws.names() if not n.startswith(VARIANTS)])
+# One law of each kind here, all of them among the slow tests.
+QUICK = ('chinchilla', 'dcpt', 'vocabulary', 'm4', 'sigmoid_accuracy')
+
+
+@pytest.mark.parametrize('name', [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow)
+                                  for n in laws.names() if not n.startswith(VARIANTS)])
 def test_every_law_has_pictures(name):
   case = CASES[name]
   first = f'data_{case.of(name).inputs[0]}'

@@ -42,7 +42,7 @@ def held_out(tmp_path, law, domain):
 
 
 @pytest.mark.parametrize('domain, least, rows, most', [
-    ('github', 0.91, 2186, 0.65),
+    pytest.param('github', 0.91, 2186, 0.65, marks=pytest.mark.slow),
     pytest.param('arxiv', 0.955, 2188, 0.566, marks=pytest.mark.slow)])
 def test_the_largest_size_from_smaller_ones(tmp_path, domain, least, rows, most):
   """Shukor et al. 2025 (2507.09404): five sizes, 61 mixtures; r the weight of the loss's domain.

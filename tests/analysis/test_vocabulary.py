@@ -127,6 +127,7 @@ def command(*arguments):
                         capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_study_of_exact_losses(table):
   """The law comes back, and approach 1 finds about its optimum."""
   done = command(f'--data={table}', '--params=5e8,1e9', '--flops=3e19,1e20', '--bootstrap=20',

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import signal
 import subprocess
+import types
 
 import numpy as np
 import pytest
@@ -103,7 +104,8 @@ def alone(tmp_path_factory, markov_store):
   """The curves of the study with every run trained by itself."""
   workdir = tmp_path_factory.mktemp('alone')
   sweeps.sweep(workdir, markov_store, '--noshare_prefixes', study=STUDY)
-  return sweeps.curves(workdir)
+  return types.SimpleNamespace(curves=sweeps.curves(workdir),
+                               lineages=logs.load(str(workdir))['lineage'])
 
 
 def test_curves_are_those_of_separate_runs(tmp_path, alone, markov_store):
@@ -112,9 +114,11 @@ def test_curves_are_those_of_separate_runs(tmp_path, alone, markov_store):
   assert plan['prefixes'] == 6 and plan['lineages'] == 2 and plan['runs'] == 8
   assert plan['tokens'] / plan['tokens_alone'] < 0.68
   sweeps.sweep(tmp_path, markov_store, study=STUDY)
-  assert sweeps.curves(tmp_path) == alone
+  assert sweeps.curves(tmp_path) == alone.curves
   table = logs.load(str(tmp_path))
-  assert table['lineage'].nunique() == 2 and set(table['parent'].str[:7]) == {'prefix-'}
+  assert table['lineage'].nunique() == 2
+  np.testing.assert_array_equal(table['lineage'], alone.lineages)  # However they were trained.
+  assert set(table['parent'].str[:7]) == {'prefix-'}
   status = json.loads(sweeps.sweep(tmp_path, markov_store, '--mode=status', '--json',
                                    study=STUDY).stdout)
   assert status['states']['done'] == 8
@@ -124,7 +128,7 @@ def test_curves_are_those_of_separate_runs(tmp_path, alone, markov_store):
   assert again['tokens_left'] == 0
 
 
-@pytest.mark.parametrize('delay', [0.05, 0.7])
+@pytest.mark.parametrize('delay', [pytest.param(0.05, marks=pytest.mark.slow), 0.7])
 def test_killed_and_resumed_curves_are_the_same(tmp_path, alone, markov_store, delay):
   process = sweeps.start(tmp_path, markov_store, '--checkpoint_seconds=0.1', study=STUDY)
   sweeps.wait_for(lambda: list(tmp_path.glob('prefixes/*/curve.jsonl')))
@@ -133,7 +137,7 @@ def test_killed_and_resumed_curves_are_the_same(tmp_path, alone, markov_store, d
   process.send_signal(signal.SIGKILL)
   process.communicate()
   sweeps.sweep(tmp_path, markov_store, study=STUDY)
-  assert sweeps.curves(tmp_path) == alone
+  assert sweeps.curves(tmp_path) == alone.curves
 
 
 def test_a_damaged_prefix_is_passed_over(tmp_path, alone, markov_store):
@@ -146,7 +150,7 @@ def test_a_damaged_prefix_is_passed_over(tmp_path, alone, markov_store):
   for path in tmp_path.glob('checkpoints/*/index.json'):
     path.write_text('{')
   done = sweeps.sweep(tmp_path, markov_store, study=STUDY)
-  assert 'damaged' in done.stdout and sweeps.curves(tmp_path) == alone
+  assert 'damaged' in done.stdout and sweeps.curves(tmp_path) == alone.curves
 
 
 def test_a_prefix_that_diverges_blocks_its_runs(tmp_path, markov_store):
@@ -154,6 +158,6 @@ def test_a_prefix_that_diverges_blocks_its_runs(tmp_path, markov_store):
   done = sweeps.sweep(tmp_path, markov_store, study=study, expect=1)
   assert 'diverged' in done.stderr and 'prefix-' in done.stderr
   status = json.loads(sweeps.sweep(tmp_path, markov_store, '--mode=status', '--json', study=study,
-                                   expect=0).stdout)
+                                   expect=1).stdout)
   assert status['states']['blocked'] == 8
   assert all(Run(str(tmp_path), row['run_id']).curve() == [] for row in status['runs'])
