@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
   chosen = {name: laws.get(name) for name in dict.fromkeys(s.strip() for s in FLAGS.laws) if name}
   found, failed = read(chosen)
   if not [kind for kind in FLAGS.splits if kind.strip()]:
-    raise bad('--splits', ','.join(FLAGS.splits), 'name at least one: largest, rolling, or an input')
+    raise bad('--splits', ','.join(FLAGS.splits), 'name largest, rolling, or an input')
   result = comparison.compare(chosen, found, list(dict.fromkeys(FLAGS.splits)),
                               objective=FLAGS.objective, bootstrap=FLAGS.bootstrap,
                               folds=FLAGS.folds)
