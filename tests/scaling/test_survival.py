@@ -134,8 +134,8 @@ def test_a_worker_that_slept_past_its_lease_writes_nothing(tmp_path, markov_stor
 
 
 def _contents(workdir: pathlib.Path) -> dict[pathlib.Path, bytes]:
-  """Every file of the runs but timing.jsonl, which is appended to: a worker stopped between its look
-  at the lease and the write may leave one late line there."""
+  """Every file of the runs but timing.jsonl, which is appended to: a worker stopped between its
+  look at the lease and the write may leave one late line there."""
   return {p: p.read_bytes() for p in (workdir / 'runs').rglob('*')
           if p.is_file() and p.name != 'timing.jsonl'}
 
