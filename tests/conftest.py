@@ -13,7 +13,7 @@ import tempfile
 import pytest
 
 # Commands under test compile the same programs again and again: one cache a test process, for its
-# writes are not locked; set before JAX is imported and inherited by the commands. Sweeps have their own.
+# writes are not locked; set before JAX is imported, inherited by commands. Sweeps have their own.
 if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
   _cache = tempfile.mkdtemp(prefix='jax-cache-')
   atexit.register(shutil.rmtree, _cache, ignore_errors=True)
