@@ -108,9 +108,7 @@ def split(kind: str, inputs: Mapping[str, np.ndarray], groups: np.ndarray, folds
 def _pair(train: np.ndarray, test: np.ndarray, groups: np.ndarray, apart: bool,
           ) -> tuple[np.ndarray, np.ndarray]:
   if apart:
-    kept = train & ~np.isin(groups, groups[test])
-    # Budgets that branch off one trunk are one lineage: without it nothing would be left to fit.
-    train = kept if 2 * np.sum(kept) >= np.sum(train) else train
+    train = train & ~np.isin(groups, groups[test])
   return np.flatnonzero(train), np.flatnonzero(test)
 
 
