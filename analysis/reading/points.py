@@ -112,7 +112,7 @@ def _points(law: Law, table: pd.DataFrame, held: np.ndarray, expressions: Mappin
   if options.stratify:
     strata = sampling.column(sample.table, '--stratify', options.stratify)
   if group:
-    groups = sampling.column(sample.table, '--group', group)
+    groups = np.array([str(v) for v in sampling.column(sample.table, '--group', group)])
   elif options.seed:  # which says that runs with the same loss are several
     groups = np.arange(len(sample.table))
   else:

@@ -139,6 +139,7 @@ def files(tmp_path_factory):
   return folder
 
 
+@pytest.mark.slow
 def test_the_command(files):
   done = run('analysis.curves', '--folder', files, '--columns=step=t',
              f'--schedules={files}/s.json', f'--fit=a.csv,b.csv,c.csv={FITTED[2]}',

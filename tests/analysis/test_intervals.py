@@ -187,6 +187,7 @@ def test_noiseless_data_have_profiles():
   assert np.all(high / low < 1 + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir(f'{FOLDER}/chinchilla_epoch'), reason='no reference data')
 def test_the_published_test_of_hoffmanns_parameters(tmp_path):
   """chi2(5) 238.4, p = 1.7e-49, around the LAD optimum in (E, ln A, ln B, ..), arXiv 2404.10102."""

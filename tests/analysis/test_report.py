@@ -36,6 +36,7 @@ def fitted(tmp_path_factory):
   return folder
 
 
+@pytest.mark.slow
 def test_all_of_it(fitted):
   done = run('analysis.report', '--fit=fit.json', '--out=r.html', '--plots=pictures',
              '--formats=png,pdf', '--mark=Hoffmann: A=406.4, alpha=.34', cwd=fitted)

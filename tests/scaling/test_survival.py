@@ -223,6 +223,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, markov_store, undisturbed
   assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
 
 
+@pytest.mark.slow
 def test_every_checkpoint_damaged_means_a_new_start(tmp_path, markov_store, undisturbed):
   _stopped_half_way(tmp_path, markov_store)
   for path in (tmp_path / 'checkpoints').rglob('*'):
@@ -232,6 +233,7 @@ def test_every_checkpoint_damaged_means_a_new_start(tmp_path, markov_store, undi
   assert sweeps.curves(tmp_path) == sweeps.curves(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_file_size_limit_is_a_clear_error(tmp_path, markov_store, undisturbed):
   def limit():
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
