@@ -169,7 +169,8 @@ def _of_spec(spec: Any, skipped: Counter[str]) -> tuple[int, int | None, float |
   if spec is None:
     return -1, None, None
   try:
-    if not all(isinstance(spec.get(name, {}), dict) for name in ('model', 'data', 'optim')):
+    if not all(isinstance(spec.get(name, {}), dict) for name in (
+        'model', 'data', 'optim', 'evaluation')):
       raise TypeError
     found = (spec.get('steps', specs.RunSpec.steps), spec.get('seed', specs.RunSpec.seed),
              spec.get('optim', {}).get('peak_lr', specs.OptimSpec.peak_lr))

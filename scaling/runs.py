@@ -113,9 +113,9 @@ class Run:
     files.replace(self.path('checkpoints.json'), files.to_json(list(entries)) + '\n',
                   before=lease.check)
 
-  def write_origin(self, lease: leases.Lease, lineage: str, parent: str, step: int) -> None:
-    """Says which shared prefix the run began with the end of, and which root that has."""
-    origin = {'lineage': lineage, 'parent': parent, 'step': step}
+  def write_origin(self, lease: leases.Lease, parent: str, step: int) -> None:
+    """Says which shared prefix the run began with the end of."""
+    origin = {'parent': parent, 'step': step}
     files.replace(self.path('origin.json'), files.to_json(origin) + '\n', before=lease.check)
 
   def write_timing(self, lease: leases.Lease, entry: dict[str, Any]) -> None:

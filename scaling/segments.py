@@ -74,11 +74,6 @@ class Claimed:
   def spec(self) -> RunSpec:
     return self.segment.spec
 
-  @property
-  def lineage(self) -> str:
-    """The root that it descends from: what was drawn independently."""
-    return self.ancestors[-1].name if self.ancestors else self.segment.name
-
 
 class Queue:
   """Segments of one study, handed out under leases; each at most once a sweep."""

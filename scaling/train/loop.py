@@ -183,7 +183,7 @@ class Pack:
     self.lanes[i] = lane
     lane.run.write_environment(lane.lease, {'lanes': self.program.lanes})
     if parent is not None and not claimed.segment.shared:
-      lane.run.write_origin(lane.lease, claimed.lineage, parent, position.step)
+      lane.run.write_origin(lane.lease, parent, position.step)
     if curve != lane.run.curve():
       lane.run.write_curve(lane.lease, curve)
 

@@ -78,7 +78,7 @@ def test_broken_files_are_skipped_and_counted(tmp_path):
   with open(os.path.join(folders[3], 'spec.json'), 'w') as file:
     file.write('{"model"')
   with open(os.path.join(folders[4], 'spec.json'), 'w') as file:
-    file.write('{"seed": "many"}')
+    file.write('{"evaluation": "often"}')
   workdirs.put(workdir, 'studies/other.json', '{"runs": 3}')
   table = logs.load(workdir)
   assert table.attrs['skipped'] == {
