@@ -114,8 +114,13 @@ class Worker:
       return {}
 
   def gone(self, other: str) -> bool:
-    """Whether `other` has left no heartbeat file, as a worker that ended well, or is dead."""
-    return not files.exists(f'{self.workdir}/workers/{other}.json') or self.presumed_dead(other)
+    """Whether `other` will never write again: it has left no heartbeat file, as a worker that
+    ended well, or its process is known to be dead. One that is merely silent may come back."""
+    if f'{other}.json' not in files.names(f'{self.workdir}/workers'):
+      return True
+    seen = self._heartbeat(other)
+    return (seen.get('machine') == self._identity['machine']
+            and _started(seen['pid']) != seen['started'])
 
   def claim(self, folder: str) -> Lease | None:
     """A lease on the run in `folder`, or None while another worker that may live holds it."""

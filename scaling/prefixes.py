@@ -68,7 +68,7 @@ def forest(runs: Iterable[tuple[str, RunSpec]], share: bool = True) -> dict[str,
     else:
       rates = {run_id: schedules.learning_rate(spec.optim, spec.steps, np.arange(spec.steps))
                for run_id, spec in members}
-      _branch(found, members, rates, 0, None)
+      _grow(found, members, rates)
   # Prefixes lie before their children; runs keep the order of the study.
   order = {run_id: i for i, (run_id, _) in enumerate(listed)}
   return dict(sorted(found.items(), key=lambda item: order.get(item[0], -1)))
@@ -76,8 +76,9 @@ def forest(runs: Iterable[tuple[str, RunSpec]], share: bool = True) -> dict[str,
 
 def lineage(segments: Mapping[str, Segment], name: str) -> str:
   """The root that a segment descends from: what was drawn independently."""
-  parent = segments[name].parent
-  return name if parent is None else lineage(segments, parent)
+  while (parent := segments[name].parent) is not None:
+    name = parent
+  return name
 
 
 def tokens_alone(runs: Iterable[tuple[str, RunSpec]]) -> int:
@@ -96,9 +97,19 @@ def forbidden(runs: Sequence[tuple[str, RunSpec]]) -> int:
   return sum(count for count in groups.values() if count > 1)
 
 
-def _branch(found: dict[str, Segment], members: list[tuple[str, RunSpec]],
-            rates: dict[str, np.ndarray], first: int, parent: str | None) -> None:
-  """Adds the segments of members that agree up to update `first`."""
+def _grow(found: dict[str, Segment], members: list[tuple[str, RunSpec]],
+          rates: dict[str, np.ndarray]) -> None:
+  """Adds the segments of members that agree in their first update, however often they branch."""
+  todo: list[tuple[list[tuple[str, RunSpec]], int, str | None]] = [(members, 0, None)]
+  while todo:
+    todo.extend(reversed(_branch(found, *todo.pop(), rates)))
+
+
+def _branch(found: dict[str, Segment], members: list[tuple[str, RunSpec]], first: int,
+            parent: str | None, rates: dict[str, np.ndarray],
+            ) -> list[tuple[list[tuple[str, RunSpec]], int, str | None]]:
+  """Adds what members that agree up to update `first` share from there on, and those that go on
+  alone; returns the parts that share more, with the update and the prefix that they begin at."""
   shortest = min(spec.steps for _, spec in members)
   rows = np.stack([rates[run_id][first:shortest] for run_id, _ in members])
   differs = np.flatnonzero((rows != rows[0]).any(0))
@@ -116,12 +127,14 @@ def _branch(found: dict[str, Segment], members: list[tuple[str, RunSpec]],
   for run_id, spec in members:
     key = float(rates[run_id][last]) if spec.steps > last else None
     parts.setdefault(key, []).append((run_id, spec))
+  branches = []
   for key, part in parts.items():
     if key is None or len(part) == 1:
       for run_id, spec in part:
         _leaf(found, run_id, spec, first, parent)
     else:
-      _branch(found, part, rates, first, parent)
+      branches.append((part, first, parent))
+  return branches
 
 
 def _leaf(found: dict[str, Segment], run_id: str, spec: RunSpec, first: int, parent: str | None,

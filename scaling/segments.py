@@ -35,11 +35,11 @@ def remaining(workdir: str, forest: Mapping[str, Segment], retry_failed: bool = 
     if segment.parent is not None and not kept:
       needed.add(segment.parent)
   ordered = {name: found[name] for name in forest if name in found}
-  blocked = _blocked(workdir, forest, retry_failed)
-  return {name: segment for name, segment in ordered.items() if name not in blocked}
+  unreached = blocked(workdir, forest, retry_failed)
+  return {name: segment for name, segment in ordered.items() if name not in unreached}
 
 
-def _blocked(workdir: str, forest: Mapping[str, Segment], retry_failed: bool) -> set[str]:
+def blocked(workdir: str, forest: Mapping[str, Segment], retry_failed: bool) -> set[str]:
   """Segments whose parent has failed for good, or is blocked, and that have no checkpoint."""
   found: set[str] = set()
   for name, segment in forest.items():

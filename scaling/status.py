@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from scaling import files, runs, study, usage
+from scaling import files, runs, segments, study, usage
 from scaling.errors import bad
 from scaling.leases import Worker
 from scaling.prefixes import Segment
@@ -14,8 +14,10 @@ from scaling.runs import Run
 
 
 def summarize(planned: study.Study, forest: Mapping[str, Segment], workdir: str, watcher: Worker,
-              ) -> dict[str, Any]:
+              retry_failed: bool = False) -> dict[str, Any]:
   """States counted, a row a run, and the workers that `watcher` does not presume dead.
+
+  A run is blocked when the next sweep (with `retry_failed` or without) would not reach it.
 
   Raises InputError when there is no such workdir.
   """
@@ -33,9 +35,9 @@ def summarize(planned: study.Study, forest: Mapping[str, Segment], workdir: str,
   rows = [_row(r, Run(workdir, r.run_id), workers) for r in planned.runs]
   shared = [_prefix(segment, Run(workdir, name), workers) for name, segment in forest.items()
             if segment.shared]
-  failed = {row['name'] for row in shared if row['state'] == runs.FAILED}
+  blocked = segments.blocked(workdir, forest, retry_failed)
   for row in rows:
-    if row['state'] == runs.PLANNED and failed & set(_ancestors(forest, row['run_id'])):
+    if row['state'] == runs.PLANNED and row['run_id'] in blocked:
       row['state'] = runs.BLOCKED
   used = usage.of_study(workdir, planned.name)
   states = {state: sum(row['state'] == state for row in rows)
@@ -43,11 +45,6 @@ def summarize(planned: study.Study, forest: Mapping[str, Segment], workdir: str,
   return {'study': planned.name, 'states': states, 'runs': rows, 'prefixes': shared,
           'workers': workers,
           'compilations': (used or {}).get('compilations', 0), 'usage': used}
-
-
-def _ancestors(forest: Mapping[str, Segment], name: str) -> list[str]:
-  parent = forest[name].parent
-  return [] if parent is None else [parent, *_ancestors(forest, parent)]
 
 
 def _prefix(segment: Segment, found: Run, workers: dict[str, Any]) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
   try:
     if todo:
       worker.start()
-    checkpoint.sweep_orphans(workdir, lambda name: name != worker.name and worker.gone(name))
+    checkpoint.sweep_orphans(workdir, worker)
     queue = segments.Queue(workdir, worker, forest, _RETRY_FAILED.value)
     options = loop.Options(
         workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
@@ -310,7 +310,8 @@ def plan(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: 
 
 def show_status(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str) -> int:
   """Prints where every run of the study stands; 1 when some have failed."""
-  summary = status.summarize(planned, forest, workdir, Worker(workdir, _LEASE_SECONDS.value))
+  summary = status.summarize(planned, forest, workdir, Worker(workdir, _LEASE_SECONDS.value),
+                             _RETRY_FAILED.value)
   print(json.dumps(summary) if _JSON.value else status.text(summary))
   states = summary['states']
   return FAILED if states[runs.FAILED] or states[runs.BLOCKED] else DONE

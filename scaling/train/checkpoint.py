@@ -19,7 +19,8 @@ import jax
 import numpy as np
 from etils import epath
 
-from scaling import files
+from scaling import files, leases
+from scaling.leases import Worker
 from scaling.runs import Run
 
 FOLDER = 'checkpoints'
@@ -131,14 +132,25 @@ def newest(run: Run, warn: Callable[[str], None], before: int | None = None
   return None
 
 
-def drop(workdir: str, folders: Sequence[str]) -> None:
-  """Deletes those of the checkpoint folders that no run lists any more."""
+def drop(workdir: str, folders: Sequence[str], worker: str = '') -> None:
+  """Deletes those of the checkpoint folders that no run lists any more, or will list.
+
+  Their maker lists a folder in each of its runs after saving it. If it sleeps in between, its runs
+  are taken over, and this is called for what the first of them had listed, the others are still
+  the maker's: it may wake and list the folder. So a folder stays as long as its maker holds the
+  lease of any run in it, unless the maker is `worker`: the caller, or one that is gone.
+  """
   for folder in folders:
+    maker = _maker(folder)
     try:
       held = files.read_json(f'{workdir}/{folder}/index.json')['runs']
     except (FileNotFoundError, ValueError):
       held = {}
     except OSError:  # Not to be read now is no reason to delete it.
+      continue
+    # Leases are read before lists: who holds none any more can list nothing after that.
+    if maker != worker and (not held or any(
+        leases.holder(Run(workdir, run_id).folder) == maker for run_id in held)):
       continue
     listed = any(entry['folder'] == folder
                  for run_id in held for entry in Run(workdir, run_id).checkpoints())
@@ -146,11 +158,18 @@ def drop(workdir: str, folders: Sequence[str]) -> None:
       files.remove_tree(f'{workdir}/{folder}')
 
 
-def sweep_orphans(workdir: str, gone: Callable[[str], bool]) -> None:
-  """Deletes what workers left: folders named after one that is gone, which no run lists."""
+def sweep_orphans(workdir: str, worker: Worker) -> None:
+  """Deletes what other workers left: folders that no run lists, of one that is gone or whose runs
+  have all been taken over."""
   for name in files.names(f'{workdir}/{FOLDER}'):
-    if gone(name.rpartition('-')[0]):
-      drop(workdir, [f'{FOLDER}/{name}'])
+    folder, maker = f'{FOLDER}/{name}', _maker(name)
+    if maker != worker.name:
+      drop(workdir, [folder], maker if worker.gone(maker) else '')
+
+
+def _maker(folder: str) -> str:
+  """The worker that a checkpoint's folder is named after."""
+  return folder.rpartition('/')[2].rpartition('-')[0]
 
 
 _checkpointer: list[Any] = []

@@ -289,7 +289,8 @@ class Pack:
         if self.options.keep == 'none' and not lane.segment.shared:
           old = lane.run.checkpoints()
           lane.run.write_checkpoints(lane.lease, [])
-          checkpoint.drop(self.options.workdir, [entry['folder'] for entry in old])
+          checkpoint.drop(self.options.workdir, [entry['folder'] for entry in old],
+                          self.options.worker.name)
       except LeaseLost as error:
         self._lose(i, error)
         continue
@@ -354,7 +355,8 @@ class Pack:
         except LeaseLost as error:
           self._lose(i, error)
         dropped += [e['folder'] for e in old]
-      checkpoint.drop(self.options.workdir, sorted({*dropped, folder}))
+      checkpoint.drop(self.options.workdir, sorted({*dropped, folder}),
+                      self.options.worker.name)
     self._saved = time.monotonic()
 
   def _clock(self, name: str) -> _Clock:

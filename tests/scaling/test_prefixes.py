@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import logs
-from scaling import prefixes, specs
+from scaling import prefixes, segments, specs
 from scaling.optim import schedules
 from scaling.runs import Run
 from scaling.specs import DomainSpec, OptimSpec, RunSpec
@@ -99,6 +99,23 @@ def test_the_rates_of_a_run_are_those_of_its_prefixes(rows):
     assert segment.first == 0
 
 
+def test_a_thousand_nested_budgets_are_one_lineage(monkeypatch):
+  monkeypatch.setattr(prefixes, 'LEAST_SAVING', 0.0)
+  listed = budgets(range(20, 3020, 3))
+  forest = prefixes.forest(listed)
+  depth, name = 0, listed[-1][0]
+  while (name := forest[name].parent) is not None:
+    depth += 1
+  assert depth == 999 and len(forest) == 1999  # each budget branches off the one trunk
+  assert len({prefixes.lineage(forest, run_id) for run_id, _ in listed}) == 1
+
+
+def planned(workdir):
+  """The segments of the runs in a workdir."""
+  return prefixes.forest((path.parent.name, specs.from_dict(json.loads(path.read_text())))
+                         for path in sorted(workdir.glob('runs/*/spec.json')))
+
+
 @pytest.fixture(scope='module')
 def alone(tmp_path_factory, markov_store):
   """The curves of the study with every run trained by itself."""
@@ -160,4 +177,14 @@ def test_a_prefix_that_diverges_blocks_its_runs(tmp_path, markov_store):
   status = json.loads(sweeps.sweep(tmp_path, markov_store, '--mode=status', '--json', study=study,
                                    expect=1).stdout)
   assert status['states']['blocked'] == 8
-  assert all(Run(str(tmp_path), row['run_id']).curve() == [] for row in status['runs'])
+  workdir, forest = str(tmp_path), planned(tmp_path)
+  everything = {name for name, segment in forest.items() if segment.parent is not None}
+  assert segments.blocked(workdir, forest, retry_failed=False) == everything
+  assert not segments.blocked(workdir, forest, retry_failed=True)
+  again = sweeps.sweep(tmp_path, markov_store, '--retry_failed', study=study, expect=1)
+  assert again.stdout.count(': diverged: ') == 2  # The two trunks are tried again, and fail again.
+  assert all(Run(workdir, row['run_id']).curve() == [] for row in status['runs'])
+  for path in tmp_path.glob('prefixes/*/failure.json'):  # Such a failure is always tried again.
+    path.write_text(path.read_text().replace('diverged', 'memory'))
+  assert not segments.blocked(workdir, forest, retry_failed=False)
+  assert segments.remaining(workdir, forest).keys() == forest.keys()

@@ -5,6 +5,8 @@ import pathlib
 import numpy as np
 import pytest
 
+from scaling import files
+from scaling.leases import Worker
 from scaling.runs import Run
 from scaling.train import checkpoint
 from scaling.train.checkpoint import Damaged, Position
@@ -68,11 +70,34 @@ def test_a_checkpoint_lives_while_a_run_lists_it(saved):
   run = pathlib.Path(Run(workdir, 'b').folder)
   run.mkdir(parents=True)
   (run / 'checkpoints.json').write_text(f'[{{"step":8,"folder":"{folder}"}}]')
-  checkpoint.drop(workdir, [folder])
-  checkpoint.sweep_orphans(workdir, gone=lambda worker: True)
+  other = Worker(workdir)
+  checkpoint.drop(workdir, [folder], 'worker')
+  checkpoint.sweep_orphans(workdir, other)  # 'worker' has left no heartbeat: it is gone
   assert path.exists()
   (run / 'checkpoints.json').write_text('[]')
-  checkpoint.sweep_orphans(workdir, gone=lambda worker: worker != 'worker')
-  assert path.exists()
-  checkpoint.sweep_orphans(workdir, gone=lambda worker: True)
+  checkpoint.sweep_orphans(workdir, other)
+  assert not path.exists()
+
+
+def test_a_checkpoint_lives_while_its_maker_may_list_it(saved):
+  """A worker that stalls between saving a pack and listing it in all of its runs, and comes back:
+  another has taken over the one that lists it, and no longer needs it."""
+  workdir, folder, path = saved
+  maker, other = Worker(workdir), Worker(workdir)
+  maker.name, maker._identity['machine'] = 'worker', 'elsewhere'
+  other.seconds = -1  # so that whoever is silent is presumed dead at the second look
+  files.make_folder(f'{workdir}/workers')
+  maker.beat()
+  for name in 'ab':
+    files.make_folder(Run(workdir, name).folder)
+    assert maker.claim(Run(workdir, name).folder)
+  maker.seconds = -1
+  maker.beat()
+  other.claim(Run(workdir, 'a').folder)  # It sees the new beat, and then that it stands still.
+  assert other.claim(Run(workdir, 'a').folder)
+  checkpoint.drop(workdir, [folder], other.name)
+  checkpoint.sweep_orphans(workdir, other)
+  assert path.exists()  # b is still the maker's
+  assert other.claim(Run(workdir, 'b').folder)
+  checkpoint.drop(workdir, [folder], other.name)
   assert not path.exists()
