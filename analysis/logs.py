@@ -9,12 +9,13 @@ be read is skipped; how much that was stands in `table.attrs['skipped']` {what: 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import operator
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,20 +44,17 @@ def load(workdir: str, study: str | None = None) -> pd.DataFrame:
   skipped: Counter[str] = Counter()
   asked = _studies(workdir, study, skipped)
   constants: list[dict[str, Any]] = []  # of the runs
-  counts: list[int] = []  # of their rows
   raw: dict[str, Any] = {}  # their specs
-  columns: dict[str, list[Any]] = {name: [] for name in (*LINE, *NUMBERS)}
+  blocks: list[list[Block]] = []  # their curves
   for run in files.names(f'{workdir}/runs'):
     if study is not None and run not in asked:
       continue
-    before = len(columns['step'])
     constants.append(_run(f'{workdir}/runs/{run}', run, asked.get(run, {}), skipped, raw))
-    _curve(f'{workdir}/runs/{run}/curve.jsonl', columns, skipped)
-    counts.append(len(columns['step']) - before)
-    if not counts[-1]:
+    blocks.append(_curve(f'{workdir}/runs/{run}/curve.jsonl', skipped))
+    if not blocks[-1]:
       skipped['runs without an evaluation'] += 1
   _join_lineages(constants, raw)
-  table = _table(constants, counts, columns)
+  table = _table(constants, blocks)
   first = [*RUN, *NUMBERS, 'train_loss']
   for name in first:
     if name not in table:
@@ -66,11 +64,10 @@ def load(workdir: str, study: str | None = None) -> pd.DataFrame:
   return table
 
 
-def _table(constants: list[dict[str, Any]], counts: list[int], columns: dict[str, list[Any]],
-           ) -> pd.DataFrame:
+def _table(constants: list[dict[str, Any]], blocks: list[list[Block]]) -> pd.DataFrame:
   """A row a line: what is constant in a run is repeated, a column a time."""
+  counts = [sum(len(block.values) for block in run) for run in blocks]
   row = np.repeat(np.arange(len(constants)), counts)
-  size = len(row)
   arrays: dict[str, Any] = {}
   for name in dict.fromkeys(key for run in constants for key in run):
     values = [run.get(name, math.nan) for run in constants]
@@ -80,9 +77,19 @@ def _table(constants: list[dict[str, Any]], counts: list[int], columns: dict[str
     arrays[name] = np.array(values, dtype)[row] if len(values) else []
     if dtype is object and not any(kind in (str, bool, type(None)) for kind in kinds):
       arrays[name] = arrays[name].astype(float)
-  for name, found in columns.items():
-    arrays[name] = np.array(found + [math.nan] * (size - len(found)),
-                            int if name == 'step' else float)
+  every = [block for run in blocks for block in run]
+  lists = dict.fromkeys(block.names for block in every)
+  at = {name: i for i, name in enumerate(dict.fromkeys(
+      itertools.chain((*LINE, *NUMBERS), *lists)))}
+  where = {names: [at[name] for name in names] for names in lists}
+  numbers = np.full((len(at), len(row)), math.nan)
+  first = 0
+  for block in every:
+    last = first + len(block.values)
+    numbers[where[block.names], first:last] = block.values.T
+    first = last
+  arrays |= {name: numbers[i] for name, i in at.items()}
+  arrays['step'] = arrays['step'].astype(int)
   if 'last_step' in arrays:
     arrays['final'] = arrays['step'] == arrays.pop('last_step')
   return pd.DataFrame(arrays)
@@ -182,63 +189,64 @@ def _of_spec(spec: Any, skipped: Counter[str]) -> tuple[int, int | None, float |
   return found[0], found[1], float(found[2])
 
 
-def _curve(path: str, columns: dict[str, list[Any]], skipped: Counter[str]) -> None:
-  """Appends the lines of a curve to the columns; a line that is not one is counted."""
+class Block(NamedTuple):
+  """Lines of one curve that have the same numbers: values [lines, names], None as NaN."""
+
+  names: tuple[str, ...]
+  values: np.ndarray
+
+
+def _curve(path: str, skipped: Counter[str]) -> list[Block]:
+  """The lines of a curve; a line that is not one is counted."""
   lines = _lines(path, skipped)
   try:
-    found = _whole(lines)
-  except (KeyError, TypeError, ValueError, AttributeError):
-    for line in lines:
-      try:
-        found = _alone(line)
-      except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        skipped['unreadable curve lines'] += 1
-      else:
-        _append(columns, found)
-  else:
-    _append(columns, found)
+    return [_whole(lines)] if lines else []
+  except _NOT_A_LINE:
+    pass
+  found = []
+  for line in lines:
+    try:
+      found.append(_alone(line))
+    except _NOT_A_LINE:
+      skipped['unreadable curve lines'] += 1
+  return found
 
 
 _LINE = operator.itemgetter(*LINE, *NUMBERS)
 _DOMAIN = operator.itemgetter(*DOMAIN)
 _NUMERIC = {int, float, type(None)}
+_NOT_A_LINE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
-def _whole(lines: list[Any]) -> dict[str, Any]:
-  """Lines of a curve as columns. Raises KeyError and the like when one is not such a line."""
-  if not lines:
-    return {}
-  found = dict(zip((*LINE, *NUMBERS), zip(*map(_LINE, lines))))
-  if set(map(type, found['step'])) != {int}:
-    raise TypeError('step')
-  for domain in lines[0]['domains']:
-    cells = zip(*(_DOMAIN(line['domains'][domain]) for line in lines))
-    found |= dict(zip((f'{name}/{domain}' for name in DOMAIN), cells))
-  if any(len(line['domains']) != len(lines[0]['domains']) for line in lines):
+def _whole(lines: list[Any]) -> Block:
+  """All lines of a curve at once. Raises KeyError and the like when one is not such a line."""
+  domains = list(lines[0]['domains'])
+  if len(domains) == 1:  # The rule, and faster.
+    rows = [_LINE(line) + _DOMAIN(line['domains'][domains[0]]) for line in lines]
+  else:
+    rows = [sum((_DOMAIN(line['domains'][name]) for name in domains), _LINE(line))
+            for line in lines]
+  if any(len(line['domains']) != len(domains) for line in lines):
     raise KeyError('domains')
-  for values in found.values():
-    if not set(map(type, values)) <= _NUMERIC:
-      raise TypeError('not a number')
-  return found
+  if {type(row[0]) for row in rows} != {int}:
+    raise TypeError('step')
+  names = (*LINE, *NUMBERS, *(f'{name}/{domain}' for domain in domains for name in DOMAIN))
+  return _block(names, rows)
 
 
-def _alone(line: Any) -> dict[str, Any]:
+def _alone(line: Any) -> Block:
   """One line, which need not have every number. Raises KeyError and the like as _whole does."""
-  found: dict[str, Any] = {'step': [int(line['step'])]}
-  found |= {name: [line.get(name)] for name in (*LINE[1:], *NUMBERS)}
+  found: dict[str, Any] = {'step': int(line['step'])}
+  found |= {name: line.get(name) for name in (*LINE[1:], *NUMBERS)}
   for domain, metrics in line['domains'].items():
-    found |= {f'{name}/{domain}': [metrics.get(name)] for name in DOMAIN}
-  if not {type(values[0]) for values in found.values()} <= _NUMERIC:
-    raise TypeError('not a number')
-  return found
+    found |= {f'{name}/{domain}': metrics.get(name) for name in DOMAIN}
+  return _block(tuple(found), [tuple(found.values())])
 
 
-def _append(columns: dict[str, list[Any]], found: Mapping[str, Any]) -> None:
-  at = len(columns['step'])
-  for name, values in found.items():
-    column = columns.setdefault(name, [])
-    column.extend([math.nan] * (at - len(column)))
-    column.extend(values)
+def _block(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Block:
+  if not set(map(type, itertools.chain.from_iterable(rows))) <= _NUMERIC:
+    raise TypeError('not a number')  # Text that looks like one, and booleans, would become one.
+  return Block(names, np.array(rows, float))
 
 
 def _read(path: str, skipped: Counter[str], what: str) -> Any:
