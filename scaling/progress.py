@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from scaling import usage
 from scaling.segments import Claimed
-from scaling.train.loop import Pack
+from scaling.train.pack import Pack
 
 
 class Progress(Protocol):

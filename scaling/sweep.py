@@ -115,7 +115,9 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
         stop: _StopFlag) -> int:
   """Trains what is missing, shares the work with other workers, and waits for what they hold."""
   from scaling import programs, progress  # pylint: disable=import-outside-toplevel
-  from scaling.train import checkpoint, loop  # pylint: disable=import-outside-toplevel
+  from scaling.train import checkpoint  # pylint: disable=import-outside-toplevel
+  from scaling.train.loop import Loop  # pylint: disable=import-outside-toplevel
+  from scaling.train.pack import Options, Pack  # pylint: disable=import-outside-toplevel
   from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
   if _TENSORBOARD.value:
     _check_tensorboard()
@@ -140,7 +142,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
       worker.start()
     checkpoint.sweep_orphans(workdir, worker)
     queue = segments.Queue(workdir, worker, forest, _RETRY_FAILED.value)
-    options = loop.Options(
+    options = Options(
         workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
         watch=functools.partial(_watch, work, show, worker, meter), lost=queue.put_back,
         record=progress.Recorder(show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None))
@@ -154,9 +156,9 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
         shape = Shape.of(claimed.spec)
         if shape not in compiled:
           compiled[shape] = _program(workdir, shape, _count(planned, claimed), show.say)
-      pack = loop.Pack(compiled[shape], options, _takes(queue, claimed))
+      pack = Pack(compiled[shape], options)
       work.count(pack)
-      pack.train()
+      Loop(pack, _takes(queue, claimed)).train()
       if stop.is_set() and claimed.lease.held:  # Stopped before the pack had taken it up.
         claimed.lease.release()
   finally:

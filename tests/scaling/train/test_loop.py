@@ -9,7 +9,8 @@ from scaling import leases, prefixes, study
 from scaling.data import token_store
 from scaling.runs import Run
 from scaling.segments import Claimed, Queue
-from scaling.train import loop
+from scaling.train.loop import Loop
+from scaling.train.pack import Options, Pack
 from scaling.train.program import Program, Shape
 
 
@@ -31,10 +32,10 @@ def claims(tmp_path, markov_store):
   worker.stop()
 
 
-def _pack(tmp_path, claims, program, said):
+def _loop(tmp_path, claims, program, said):
   worker, queue, stores = claims
-  options = loop.Options(str(tmp_path), worker, stores, say=said.append, lost=queue.put_back)
-  return loop.Pack(program, options, queue.take)
+  options = Options(str(tmp_path), worker, stores, say=said.append, lost=queue.put_back)
+  return Loop(Pack(program, options), queue.take)
 
 
 def _program(claims) -> Program:
@@ -48,12 +49,12 @@ def test_out_of_memory_at_compile_is_a_failure_to_be_tried_again(tmp_path, claim
     raise RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 2 TiB')
   monkeypatch.setattr(Program, 'compile', full)
   said: list[str] = []
-  pack = _pack(tmp_path, claims, _program(claims), said)
-  pack.train()
+  training = _loop(tmp_path, claims, _program(claims), said)
+  training.train()
   failures = list(tmp_path.glob('runs/*/failure.json'))
-  assert len(failures) == len(pack.failed) == 1 and 'out of memory' in ' '.join(said)
+  assert len(failures) == len(training.pack.failed) == 1 and 'out of memory' in ' '.join(said)
   assert json.loads(failures[0].read_text())['reason'] == 'memory'
-  run = Run(str(tmp_path), pack.failed[0])
+  run = Run(str(tmp_path), training.pack.failed[0])
   assert leases.holder(run.folder) is None
   again = claims[0].claim(run.folder)
   assert again is not None
@@ -63,9 +64,9 @@ def test_any_error_frees_the_lease(tmp_path, claims, monkeypatch):
   def broken(self):
     raise OSError(5, 'Input/output error')
   monkeypatch.setattr(Program, 'compile', broken)
-  pack = _pack(tmp_path, claims, _program(claims), [])
+  training = _loop(tmp_path, claims, _program(claims), [])
   with pytest.raises(OSError, match='Input'):
-    pack.train()
+    training.train()
   assert all(leases.holder(str(p)) is None for p in tmp_path.glob('runs/*'))
 
 
@@ -92,7 +93,7 @@ def test_a_lease_lost_on_the_way_in_goes_back_to_the_queue(tmp_path, claims, mon
     return None if taken else taken.append(queue.take()) or taken[0]
 
   worker_, queue_, stores = claims
-  options = loop.Options(str(tmp_path), worker_, stores, say=said.append, lost=queue_.put_back)
-  loop.Pack(_program(claims), options, once).train()
+  options = Options(str(tmp_path), worker_, stores, say=said.append, lost=queue_.put_back)
+  Loop(Pack(_program(claims), options), once).train()
   assert 'taken over by another worker' in ' '.join(said)
   assert len(queue) == before and not list(tmp_path.glob('runs/*/result.json'))
