@@ -18,6 +18,7 @@ from scaling import accounting, files, tuning
 from scaling.errors import InputError, bad
 from scaling.specs import canonical
 from scaling.train import sharding
+from scaling.train.kernels import Kernels
 from scaling.train.program import Program, Shape, recommended
 
 # A dispatch is at most this much work, so that a signal is answered within about a second on the
@@ -42,6 +43,12 @@ class Settings:
   accumulation: int = 1
   run: int = 1  # mesh axes
   data: int = 1
+  attention: str = 'xla'  # Kernels
+  logits_tokens: int | None = None
+
+  @property
+  def kernels(self) -> Kernels:
+    return Kernels(self.attention, self.logits_tokens)
 
 
 def key(shape: Shape, device_kind: str) -> str:
@@ -58,7 +65,7 @@ def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
 
   `members` (the study's runs of the shape), `lanes`, `accumulation` and `data` count only for a
   shape that has no record yet. Returns the settings and the whole record. Raises InputError when
-  the recorded mesh does not fit the devices.
+  the recorded mesh does not fit the devices, or the recorded kernels fail there.
   """
   device = jax.devices()[0]
   path = f'{workdir}/programs/{key(shape, device.device_kind)}.json'
@@ -78,11 +85,13 @@ def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
   try:
     record = files.read_json(path)
     settings = Settings(**record['settings'])
+    kernels = settings.kernels
   except (ValueError, TypeError, KeyError) as error:
     raise InputError(f'{path}: cannot be read ({error}); remove it to choose anew') from None
   if settings.run * settings.data > jax.device_count():
     raise bad(path, f'run={settings.run}, data={settings.data}',
               f'there are {jax.device_count()} devices; give --cpu_devices on a CPU')
+  kernels.check(shape.model, shape.length, device, path)
   return settings, record
 
 
@@ -107,7 +116,8 @@ def choose(shape: Shape, members: int, lanes: int | None = None, accumulation: i
       shape.model, shape.vocab_size, shape.length)
   limit = CHUNK_FLOPS.get(jax.devices()[0].platform, 1e14)
   chunk = max(1, min(MAX_CHUNK, int(limit / flops)))
-  return Settings(wanted, chunk, parts, run, data)
+  kernels = Kernels.of(shape.model, shape.vocab_size, shape.length, wanted // run, jax.devices()[0])
+  return Settings(wanted, chunk, parts, run, data, **dataclasses.asdict(kernels))
 
 
 def measured(shape: Shape, members: int, accumulation: int | None = None, data: int = 1,
@@ -133,7 +143,8 @@ def measured(shape: Shape, members: int, accumulation: int | None = None, data: 
 
 def build(shape: Shape, settings: Settings) -> Program:
   mesh = sharding.mesh(run=settings.run, data=settings.data)
-  return Program(shape, settings.lanes, settings.chunk, settings.accumulation, mesh)
+  return Program(shape, settings.lanes, settings.chunk, settings.accumulation, mesh,
+                 settings.kernels)
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,8 @@ from jax import Array
 
 from scaling.model import layers
 from scaling.specs import ModelSpec
+
+Attend = Callable[[Array, Array, Array], Array]  # q, k, v [B, L, H, K] -> out [B, L, H, K]
 
 
 class Attention(nnx.Module):
@@ -29,7 +33,7 @@ class Attention(nnx.Module):
       self.q_norm = layers.RMSNorm(spec.head_size, dtype)
       self.k_norm = layers.RMSNorm(spec.head_size, dtype)
 
-  def __call__(self, x_BxLxD: Array) -> Array:
+  def __call__(self, x_BxLxD: Array, attend: Attend) -> Array:
     B, L, D = x_BxLxD.shape
     qkv = layers.linear(x_BxLxD, self.qkv[...]).reshape(B, L, 3, self.heads, self.head_size)
     q_BxLxHxK, k_BxLxHxK, v_BxLxHxK = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
@@ -37,7 +41,7 @@ class Attention(nnx.Module):
       q_BxLxHxK, k_BxLxHxK = self.q_norm(q_BxLxHxK), self.k_norm(k_BxLxHxK)
     q_BxLxHxK = rotate(q_BxLxHxK, self.rope_base)
     k_BxLxHxK = rotate(k_BxLxHxK, self.rope_base)
-    out_BxLxHxK = causal(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)
+    out_BxLxHxK = attend(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)
     return layers.linear(out_BxLxHxK.reshape(B, L, D), self.out[...])
 
 

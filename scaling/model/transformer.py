@@ -27,8 +27,8 @@ class Block(nnx.Module):
     self.feed_forward_norm = layers.RMSNorm(spec.width, dtype)
     self.feed_forward = layers.FeedForward(spec, layers.fold(key, 'feed_forward'))
 
-  def __call__(self, x_BxLxD: Array) -> Array:
-    x_BxLxD = x_BxLxD + self.attention(self.attention_norm(x_BxLxD))
+  def __call__(self, x_BxLxD: Array, attend: attention.Attend) -> Array:
+    x_BxLxD = x_BxLxD + self.attention(self.attention_norm(x_BxLxD), attend)
     return x_BxLxD + self.feed_forward(self.feed_forward_norm(x_BxLxD))
 
 
@@ -47,15 +47,22 @@ class Transformer(nnx.Module):
     if not self.tied:
       self.head = layers.matrix(layers.fold(key, 'head'), (spec.width, vocab_size), std, dtype)
 
-  def __call__(self, tokens_BxL: Array) -> Array:
+  def __call__(self, tokens_BxL: Array, attend: attention.Attend = attention.causal) -> Array:
     """Logits [B, L, V] in the compute dtype."""
+    return self.logits(self.hidden(tokens_BxL, attend))
+
+  def hidden(self, tokens_BxL: Array, attend: attention.Attend) -> Array:
+    """What the head multiplies [B, L, D], after the last RMSNorm."""
     x_BxLxD = self.embedding[...].astype(self.dtype)[tokens_BxL]
     for block in self.blocks:
-      x_BxLxD = block(x_BxLxD)
-    x_BxLxD = self.norm(x_BxLxD)
+      x_BxLxD = block(x_BxLxD, attend)
+    return self.norm(x_BxLxD)
+
+  def logits(self, x: Array) -> Array:
+    """The head's product: [..., D] -> [..., V]."""
     if self.tied:
-      return layers.linear_transposed(x_BxLxD, self.embedding[...])
-    return layers.linear(x_BxLxD, self.head[...])
+      return layers.linear_transposed(x, self.embedding[...])
+    return layers.linear(x, self.head[...])
 
 
 def init(spec: ModelSpec, vocab_size: int, seed: Array | int) -> Params:
@@ -64,20 +71,26 @@ def init(spec: ModelSpec, vocab_size: int, seed: Array | int) -> Params:
   return _flat(nnx.state(Transformer(spec, vocab_size, key), nnx.Param))
 
 
+def apply_fn(spec: ModelSpec, vocab_size: int) -> Callable[..., Array]:
+  """The pure function (params, tokens int [B, L], attend=attention.causal) -> logits [B, L, V]."""
+  bind = bind_fn(spec, vocab_size)
+  return lambda params, *arguments: bind(params)(*arguments)
+
+
 @functools.lru_cache(maxsize=64)
-def apply_fn(spec: ModelSpec, vocab_size: int) -> Callable[[Params, Array], Array]:
-  """The pure function (params, tokens int [B, L]) -> logits [B, L, V]."""
+def bind_fn(spec: ModelSpec, vocab_size: int) -> Callable[[Params], Transformer]:
+  """The function params -> the Transformer that holds them."""
   model = nnx.eval_shape(
       lambda: Transformer(spec, vocab_size, jax.random.key(0, impl='threefry2x32')))
   graph, state = nnx.split(model, nnx.Param)
   paths = {_name(path): path for path, _ in state.flat_state()}
   variables = dict(state.flat_state())
 
-  def apply(params: Params, tokens_BxL: Array) -> Array:
+  def bind(params: Params) -> Transformer:
     leaves = {path: variables[path].replace(params[name]) for name, path in paths.items()}
-    return nnx.merge(graph, nnx.from_flat_state(leaves))(tokens_BxL)
+    return nnx.merge(graph, nnx.from_flat_state(leaves))
 
-  return apply
+  return bind
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 
 @jax.custom_vjp
@@ -27,10 +29,32 @@ def _forward(logits_BxLxV: Array, targets_BxL: Array):
 def _backward(saved, g_BxL: Array):
   logits_BxLxV, targets_BxL, lse_BxL = saved
   wide = logits_BxLxV.astype(lse_BxL.dtype)
-  vocabulary = jax.lax.broadcasted_iota(targets_BxL.dtype, logits_BxLxV.shape, 2)
+  vocabulary = lax.broadcasted_iota(targets_BxL.dtype, logits_BxLxV.shape, 2)
   onehot = (vocabulary == targets_BxL[..., None]).astype(wide.dtype)
   grad = (jnp.exp(wide - lse_BxL[..., None]) - onehot) * g_BxL[..., None]
   return grad.astype(logits_BxLxV.dtype), None
 
 
 cross_entropy.defvjp(_forward, _backward)
+
+
+def chunked(logits: Callable[[Array], Array], x_BxLxD: Array, targets_BxL: Array,
+            chunks: int) -> Array:
+  """cross_entropy(logits(x), targets) [B, L], in `chunks` equal parts, one after the other.
+
+  `logits` maps [..., D] to [..., V]. They are computed again for the derivative, one more product
+  of the head, and whatever `logits` holds gathers its gradient over the chunks. The last chunk is
+  filled up with zeros, which have no part in the result.
+  """
+  B, L, D = x_BxLxD.shape
+  tokens = -(-B * L // chunks)
+  fill = chunks * tokens - B * L
+  x_CxTxD = jnp.pad(x_BxLxD.reshape(B * L, D), ((0, fill), (0, 0))).reshape(chunks, tokens, D)
+  targets_CxT = jnp.pad(targets_BxL.reshape(B * L), (0, fill)).reshape(chunks, tokens)
+
+  @jax.checkpoint
+  def one(chunk: tuple[Array, Array]) -> Array:
+    x_1xTxD, targets_1xT = chunk[0][None], chunk[1][None]
+    return cross_entropy(logits(x_1xTxD), targets_1xT)[0]
+
+  return lax.map(one, (x_CxTxD, targets_CxT)).reshape(-1)[:B * L].reshape(B, L)

@@ -19,6 +19,7 @@ from scaling.errors import bad
 from scaling.optim.optimizers import Hyper
 from scaling.specs import OPTIMIZERS, ModelSpec, RunSpec
 from scaling.train import sharding, state, step
+from scaling.train.kernels import Kernels, precision
 from scaling.train.state import PackState
 
 
@@ -89,7 +90,7 @@ def recommended(shape: Shape, queue_length: int, devices: Sequence[jax.Device]) 
 
 
 class Program:
-  """The executables of (shape, lanes R, chunk K, accumulation, mesh).
+  """The executables of (shape, lanes R, chunk K, accumulation, mesh, kernels).
 
   Given the same arguments and versions, a lane's bits depend on its own state and inputs only: not
   on its neighbours, its position, or how the steps are cut into calls. Raises InputError when the
@@ -97,12 +98,15 @@ class Program:
   """
 
   def __init__(self, shape: Shape, lanes: int, chunk: int, accumulation: int = 1,
-               mesh: Mesh | None = None):
+               mesh: Mesh | None = None, kernels: Kernels | None = None):
     self.shape, self.lanes, self.chunk = shape, lanes, chunk
     self.accumulation, self.mesh = accumulation, mesh or sharding.single()
-    self.form = lane_form(self.mesh.devices.flat[0].platform)
+    device = self.mesh.devices.flat[0]
+    self.form = lane_form(device.platform)
     self.compilations = 0
     _check(self)
+    self.kernels = kernels or Kernels.of(shape.model, shape.vocab_size, shape.length,
+                                         lanes // self.mesh.shape['run'], device)
     self._float = np.dtype('float64' if shape.model.dtype == 'float64' else 'float32')
     data = self.mesh.shape['data']
     self._window_block = data * math.ceil(shape.batch / data)
@@ -193,7 +197,8 @@ class Program:
     def local(pack, tokens, lr, hyper, active, n):
       def one(lane):
         pack, tokens, lr, hyper, active = lane
-        return train_steps(pack, tokens, lr, hyper, active, n, self.accumulation, axis)
+        return train_steps(pack, tokens, lr, hyper, active, n, self.accumulation, axis,
+                           self.kernels)
 
       lanes = (pack, jnp.swapaxes(tokens, 0, 1), lr.T, hyper, active)
       pack, losses, norms = jax.vmap(one)(lanes) if self.form == 'vmap' else lax.map(one, lanes)
@@ -212,7 +217,8 @@ class Program:
   def _evaluate(self) -> Callable[..., Any]:
     def one(params, windows):
       return step.window_losses(
-          self.shape.model, self.shape.vocab_size, params, windows).astype(jnp.float32)
+          self.shape.model, self.shape.vocab_size, params, windows,
+          self.kernels).astype(jnp.float32)
 
     def local(params, windows):
       if self.form == 'vmap':
@@ -229,7 +235,8 @@ class Program:
     mapped = jax.shard_map(local, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs,
                            check_vma=False)
     self.compilations += 1
-    return jax.jit(mapped, donate_argnums=donate).lower(*arguments).compile()
+    with precision(self.shape.model, self.mesh.devices.flat[0].platform):
+      return jax.jit(mapped, donate_argnums=donate).lower(*arguments).compile()
 
   @functools.cached_property
   def _abstract_pack(self) -> PackState:

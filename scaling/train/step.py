@@ -13,20 +13,28 @@ from scaling.optim import optimizers
 from scaling.optim.optimizers import Hyper
 from scaling.specs import ModelSpec
 from scaling.train import losses
+from scaling.train.kernels import Kernels
 from scaling.train.state import PackState
 
+DEFAULT = Kernels()
 DIVERGED = 5.0  # a loss above this many ln V is divergence: five times that of a uniform guess
 
 
 def window_losses(model: ModelSpec, vocab_size: int, params: transformer.Params,
-                  tokens_BxL1: Array) -> Array:
+                  tokens_BxL1: Array, kernels: Kernels = DEFAULT) -> Array:
   """The sum of -log p over the L targets of each sequence [B], in at least float32."""
-  logits_BxLxV = transformer.apply_fn(model, vocab_size)(params, tokens_BxL1[:, :-1])
-  return losses.cross_entropy(logits_BxLxV, tokens_BxL1[:, 1:]).sum(axis=1)
+  bound = transformer.bind_fn(model, vocab_size)(params)
+  x_BxLxD = bound.hidden(tokens_BxL1[:, :-1], kernels.attend)
+  tokens = x_BxLxD.shape[0] * x_BxLxD.shape[1]
+  chunks = math.ceil(tokens / (kernels.logits_tokens or tokens))
+  if chunks == 1:
+    return losses.cross_entropy(bound.logits(x_BxLxD), tokens_BxL1[:, 1:]).sum(axis=1)
+  return losses.chunked(bound.logits, x_BxLxD, tokens_BxL1[:, 1:], chunks).sum(axis=1)
 
 
 def gradients(model: ModelSpec, vocab_size: int, params: transformer.Params, tokens_BxL1: Array,
-              accumulation: int = 1, axis: str | None = None) -> tuple[Array, transformer.Params]:
+              accumulation: int = 1, axis: str | None = None, kernels: Kernels = DEFAULT,
+              ) -> tuple[Array, transformer.Params]:
   """The mean loss over the batch's tokens, and its gradients.
 
   Token losses and their gradients are summed over `accumulation` equal parts of the batch, one
@@ -36,7 +44,7 @@ def gradients(model: ModelSpec, vocab_size: int, params: transformer.Params, tok
   parts = tokens_BxL1.reshape(accumulation, B // accumulation, L1)
 
   def total(params, tokens):
-    return window_losses(model, vocab_size, params, tokens).sum()
+    return window_losses(model, vocab_size, params, tokens, kernels).sum()
 
   value_and_grad = jax.value_and_grad(total)
   loss, grads = value_and_grad(params, parts[0])
@@ -53,13 +61,14 @@ def gradients(model: ModelSpec, vocab_size: int, params: transformer.Params, tok
 
 def train_step(model: ModelSpec, vocab_size: int, lane: PackState, tokens_BxL1: Array, lr: Array,
                hyper: Hyper, accumulation: int = 1, axis: str | None = None,
-               ) -> tuple[PackState, Array, Array]:
+               kernels: Kernels = DEFAULT) -> tuple[PackState, Array, Array]:
   """One update of one lane: (lane', loss, gradient norm before clipping).
 
   When the loss or the norm is not finite, or the loss exceeds DIVERGED ln V, the arrays stay as
   they were and `diverged` becomes the 1-based number of this step.
   """
-  loss, grads = gradients(model, vocab_size, lane.params, tokens_BxL1, accumulation, axis)
+  loss, grads = gradients(model, vocab_size, lane.params, tokens_BxL1, accumulation, axis,
+                          kernels)
   norm = optimizers.global_norm(grads)
   good = jnp.isfinite(loss) & jnp.isfinite(norm) & (loss <= DIVERGED * math.log(vocab_size))
   updated = optimizers.adamw(lane.params, lane.mu, lane.nu, grads, norm, lane.count, lr, hyper)
@@ -72,7 +81,8 @@ def train_step(model: ModelSpec, vocab_size: int, lane: PackState, tokens_BxL1: 
 
 def train_steps(model: ModelSpec, vocab_size: int, lane: PackState, tokens_KxBxL1: Array,
                 lr_K: Array, hyper: Hyper, active: Array, n: Array, accumulation: int = 1,
-                axis: str | None = None) -> tuple[PackState, Array, Array]:
+                axis: str | None = None, kernels: Kernels = DEFAULT,
+                ) -> tuple[PackState, Array, Array]:
   """The first n <= K steps of one lane, fewer when it diverges, none when it is not active.
 
   Returns (lane', losses [K], norms [K]), NaN where no step was done. Under vmap the loop runs on
@@ -88,7 +98,7 @@ def train_steps(model: ModelSpec, vocab_size: int, lane: PackState, tokens_KxBxL
   def body(carry):
     k, lane, losses_K, norms_K = carry
     lane, loss, norm = train_step(
-        model, vocab_size, lane, tokens_KxBxL1[k], lr_K[k], hyper, accumulation, axis)
+        model, vocab_size, lane, tokens_KxBxL1[k], lr_K[k], hyper, accumulation, axis, kernels)
     return k + 1, lane, losses_K.at[k].set(loss), norms_K.at[k].set(norm)
 
   carry = (jnp.zeros((), jnp.int32), lane, blank, blank)

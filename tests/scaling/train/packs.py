@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import pathlib
+import subprocess
 import sys
 
 import jax
@@ -15,6 +17,14 @@ V, L, B, K = 24, 12, 4, 5
 MODEL = ModelSpec(layers=1, width=16, heads=2)
 SHAPE = program.Shape(MODEL, V, L, B)
 HYPER = {'b1': 0.9, 'b2': 0.95, 'eps': 1e-8, 'weight_decay': 0.1, 'clip_norm': 1.0}
+
+
+def in_a_process(check: str) -> None:
+  """One of the checks below, where jax can be configured for it."""
+  root = pathlib.Path(__file__).resolve().parents[3]
+  made = subprocess.run([sys.executable, '-m', 'tests.scaling.train.packs', check], cwd=root,
+                        capture_output=True, text=True)
+  assert made.returncode == 0, made.stderr
 
 
 def hyper(lanes):

@@ -1,9 +1,5 @@
 """Packs: what a lane's curve may depend on, divergence, accumulation, meshes, evaluation."""
 
-import pathlib
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,13 +13,6 @@ from scaling.specs import DataSpec, DomainSpec, ModelSpec, OptimSpec, RunSpec
 from scaling.train import losses, program, sharding, state, step
 from tests.scaling.train import packs
 from tests.scaling.train.packs import MODEL, SHAPE, B, K, L, V
-
-
-def in_a_process(check: str) -> None:
-  root = pathlib.Path(__file__).resolve().parents[3]
-  made = subprocess.run([sys.executable, '-m', 'tests.scaling.train.packs', check], cwd=root,
-                        capture_output=True, text=True)
-  assert made.returncode == 0, made.stderr
 
 
 def test_the_loss_falls():
@@ -85,11 +74,11 @@ def test_a_lane_agrees_with_its_solo_program(form, monkeypatch):
 
 
 def test_in_float64_a_lane_agrees_with_its_solo_program_over_200_steps():
-  in_a_process('float64')
+  packs.in_a_process('float64')
 
 
 def test_meshes_give_the_losses_of_one_device():
-  in_a_process('meshes')
+  packs.in_a_process('meshes')
 
 
 @pytest.mark.parametrize('form', ['loop', 'vmap'])
