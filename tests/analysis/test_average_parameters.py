@@ -6,7 +6,7 @@ import pytest
 
 from analysis import average_parameters, laws
 from scaling.sparsity import Ramp
-from tests.analysis import commands
+from tests.analysis.commands import run
 
 TRUTH = {'E': 1.8, 'A': 420.0, 'B': 1900.0, 'alpha': 0.34, 'beta': 0.36}
 
@@ -46,11 +46,11 @@ def test_the_comparison_is_a_command(runs, tmp_path, monkeypatch):
   average, final, d, loss = runs
   pd.DataFrame({'average': average, 'final': final, 'tokens': d, 'loss': loss}).to_csv(
       tmp_path / 'runs.csv', index=False)
-  code, printed, error = commands.call(
-      'compare', '--laws=chinchilla,average_parameters', f'--data={tmp_path}/runs.csv',
+  done = run(
+      'analysis.compare', '--laws=chinchilla,average_parameters', f'--data={tmp_path}/runs.csv',
       '--columns=N_average=average,N=final,D=tokens', '--splits=largest', '--bootstrap=0')
-  assert code == 0, error
-  rows = [line.split() for line in printed.splitlines() if line[:7] in ('average', 'chinchi')]
+  assert done.returncode == 0, done.stderr
+  rows = [line.split() for line in done.stdout.splitlines() if line[:7] in ('average', 'chinchi')]
   assert [row[0] for row in rows] == ['average_parameters', 'chinchilla']
   assert float(rows[0][2]) < 0.5 * float(rows[1][2])
 

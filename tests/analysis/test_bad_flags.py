@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from analysis import fit, laws
-from tests.analysis import commands
+from tests.analysis.commands import run
 from tests.analysis.law_cases import CASES, grid
 
 PLACES = ['', '/nowhere/a.png', 'FOLDER', 'a.png/b.png']  # where nothing can be written
@@ -135,13 +135,14 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, name, monkeypatch):
     arguments = [at(folder, a) for a in (*COMMANDS[name], *text.split(' --'))]
     arguments = [a if a.startswith('--') else f'--{a}' for a in arguments]
     try:
-      code, _, err = commands.call(name, *arguments)
+      done = run(f'analysis.{name}', *arguments)
     except Exception as error:  # every mistake of a command is shown at once
       wrong.append(f'{text}: {type(error).__name__}: {error}'[:300])
       continue
     flag = text.split('=')[0]
-    if code != 2 or len(err.strip().splitlines()) != 1:
-      wrong.append(f'{text}: exit code {code}, {err.strip()[:300]!r}')
+    err = done.stderr
+    if done.returncode != 2 or len(err.strip().splitlines()) != 1:
+      wrong.append(f'{text}: exit code {done.returncode}, {err.strip()[:300]!r}')
     elif flag in ('--out', '--plot') and flag not in err:
       wrong.append(f'{text}: names another flag: {err}')
   assert not wrong, '\n'.join(wrong)
@@ -164,5 +165,6 @@ RANDOM = {'fit': ['columns', 'where', 'weight', 'fix', 'tie', 'test', 'level', '
 def test_any_flag_value_is_taken_or_refused_in_one_line(folder, data):
   name = data.draw(st.sampled_from(sorted(RANDOM)))
   flag, value = data.draw(st.sampled_from(RANDOM[name])), data.draw(VALUES)
-  code, _, err = commands.call(name, *(at(folder, a) for a in COMMANDS[name]), f'--{flag}={value}')
-  assert code in (0, 2) and (code == 0 or len(err.strip().splitlines()) == 1)
+  done = run(f'analysis.{name}', *(at(folder, a) for a in COMMANDS[name]), f'--{flag}={value}')
+  assert done.returncode in (0, 2)
+  assert done.returncode == 0 or len(done.stderr.strip().splitlines()) == 1

@@ -9,11 +9,8 @@ import sys
 import pytest
 
 from tests.analysis import workdirs
-
-
-def run(*arguments, cwd=None):
-  return subprocess.run([sys.executable, '-m', *map(str, arguments)], capture_output=True,
-                        text=True, cwd=cwd, timeout=300)
+from tests.analysis.commands import process, run
+from tests.analysis.test_bad_flags import COMMANDS
 
 
 @pytest.fixture(scope='module')
@@ -21,8 +18,8 @@ def fitted(tmp_path_factory):
   """A workdir, and the fit of its quickstart study."""
   folder = tmp_path_factory.mktemp('fitted')
   workdir = workdirs.write(folder / 'w')
-  done = run('analysis.fit', '--law=chinchilla', f'--logs={workdir}', '--study=quickstart',
-             f'--out={folder}/fit.json')
+  done = process('analysis.fit', '--law=chinchilla', f'--logs={workdir}', '--study=quickstart',
+                 f'--out={folder}/fit.json')
   assert done.returncode == 0, done.stderr
   return folder, done.stdout
 
@@ -54,8 +51,8 @@ def test_predict(fitted):
 
 def test_report_is_one_file_that_needs_nothing_else(fitted):
   folder, _ = fitted
-  done = run('analysis.report', f'--logs={folder}/w', f'--fit={folder}/fit.json',
-             f'--out={folder}/report.html')
+  done = process('analysis.report', f'--logs={folder}/w', f'--fit={folder}/fit.json',
+                 f'--out={folder}/report.html')
   assert done.returncode == 0, done.stderr
   page = (folder / 'report.html').read_text()
   assert page.count('<img ') == 9 and page.count('src="data:image/') == 9
@@ -68,13 +65,24 @@ def test_report_is_one_file_that_needs_nothing_else(fitted):
   assert again.returncode == 0 and (folder / 'report.html').read_text() == page
 
 
-@pytest.mark.parametrize('arguments', [
-    ('analysis.fit', '--law=nope', '--data=x.csv'),
-    ('analysis.fit', '--logs=nowhere', '--objective=l2')])
-def test_errors_are_one_line_and_exit_code_2(tmp_path, arguments):
-  done = run(*arguments, cwd=tmp_path)
-  assert done.returncode == 2
-  assert len(done.stderr.strip().splitlines()) == 1 and 'Traceback' not in done.stderr
+# fit, predict and report are processes above and in tests/test_documents.py.
+@pytest.mark.parametrize('name', sorted(set(COMMANDS) - {'fit', 'predict', 'report'}))
+def test_a_process_says_the_same_as_the_command_in_this_one(tmp_path, name):
+  """Exit code 2 and one line of a mistake; other tests rest on it that run commands in-process."""
+  typed = (f'analysis.{name}', '--nothing=1')
+  done, here = process(*typed, cwd=tmp_path), run(*typed, cwd=tmp_path)
+  assert done.returncode == here.returncode == 2
+  assert done.stderr == here.stderr and done.stdout == here.stdout == ''
+  assert len(done.stderr.splitlines()) == 1 and 'nothing' in done.stderr
+
+
+@pytest.mark.parametrize('arguments, said', [
+    (('--law=nope', '--data=x.csv'), 'nope'), (('--logs=nowhere', '--objective=l2'), 'l2')])
+def test_errors_are_one_line_and_exit_code_2(tmp_path, arguments, said):
+  for started in (process, run):
+    done = started('analysis.fit', *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1 and said in done.stderr
 
 
 def test_import_stays_light():

@@ -15,7 +15,7 @@ from scaling import specs
 from scaling.errors import InputError
 from scaling.specs import OptimSpec
 from tests.analysis import workdirs
-from tests.analysis.test_commands import run
+from tests.analysis.commands import run
 
 TRUTH = {'L0': 3.0, 'A': 0.6, 'alpha': 0.5, 'B': 60.0, 'C': 1.5, 'beta': 0.5, 'gamma': 0.6}
 WARM = 'linear:60:3e-3'

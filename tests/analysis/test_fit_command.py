@@ -9,7 +9,7 @@ from analysis import fit, laws
 from analysis.commands import fit as fit_command
 from analysis.reading import points
 from scaling.errors import InputError
-from tests.analysis.test_commands import run
+from tests.analysis.commands import run
 
 LAW = laws.get('chinchilla')
 TRUTH = {'E': 1.8, 'A': 480.0, 'B': 2100.0, 'alpha': 0.35, 'beta': 0.37}

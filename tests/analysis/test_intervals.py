@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -15,6 +13,7 @@ from analysis.fitting import bootstrap, hypothesis, projection
 from analysis.fitting.padding import Padding
 from analysis.laws import Law, Parameter
 from scaling.errors import InputError
+from tests.analysis.commands import run
 
 FOLDER = os.environ.get('SCALING_REFERENCE_DATA', '')
 CHINCHILLA = laws.get('chinchilla')
@@ -193,12 +192,11 @@ def test_the_published_test_of_hoffmanns_parameters(tmp_path):
   """chi2(5) 238.4, p = 1.7e-49, around the LAD optimum in (E, ln A, ln B, ..), arXiv 2404.10102."""
   table = pd.read_csv(f'{FOLDER}/chinchilla_epoch/runs.csv').nsmallest(240, 'loss')
   table.to_csv(tmp_path / 'runs.csv')
-  done = subprocess.run(
-      [sys.executable, '-m', 'analysis.fit', '--law=chinchilla', f'--data={tmp_path}/runs.csv',
-       '--columns=N=`Model Size`,D=`Training FLOP`/(6*`Model Size`)', '--objective=lad_log',
-       '--interval=percentile', '--bootstrap=4000', '--level=0.95', f'--out={tmp_path}/fit.json',
-       '--test=E=1.6934,A=406.4,B=410.7,alpha=0.3392,beta=0.2849'],
-      capture_output=True, text=True, timeout=300)
+  done = run(
+      'analysis.fit', '--law=chinchilla', f'--data={tmp_path}/runs.csv',
+      '--columns=N=`Model Size`,D=`Training FLOP`/(6*`Model Size`)', '--objective=lad_log',
+      '--interval=percentile', '--bootstrap=4000', '--level=0.95', f'--out={tmp_path}/fit.json',
+      '--test=E=1.6934,A=406.4,B=410.7,alpha=0.3392,beta=0.2849')
   assert done.returncode == 0, done.stderr
   assert 'chi2(5)' in done.stdout
   result, = json.loads((tmp_path / 'fit.json').read_text())['tests']

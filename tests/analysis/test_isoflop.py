@@ -1,8 +1,6 @@
 """Compute-optimal sizes without a law: what is recovered, and what is refused."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,6 +11,7 @@ from analysis.frontiers import frontier, minima
 from scaling.errors import InputError
 from tests.analysis import isoflop_data as data
 from tests.analysis import workdirs
+from tests.analysis.commands import run
 
 
 @pytest.mark.parametrize('minimum', minima.METHODS)
@@ -176,7 +175,7 @@ def test_the_best_setting_of_each_point_and_the_noise_of_seeds(tmp_path):
       'loss': loss * (1 + worse) * np.exp(0.002 * random.normal(size=len(loss)))})
       for lr, worse in ((1e-3, 0.05), (2e-3, 0.0), (4e-3, 0.08)) for seed in (0, 1)])
   table.to_csv(tmp_path / 'runs.csv', index=False)
-  done = run(f'--data={tmp_path}/runs.csv', '--best_over=lr', '--seed=seed', '--json')
+  done = command(f'--data={tmp_path}/runs.csv', '--best_over=lr', '--seed=seed', '--json')
   assert done.returncode == 0, done.stderr
   found = json.loads(done.stdout)
   assert found['n_points'] == 126 and sum(found['n_dropped'].values()) == 252
@@ -257,15 +256,14 @@ def test_rows_that_cannot_be_used_are_counted():
   assert isoflop.find(x, loss).dropped == {'loss missing': 1, 'N not positive': 1}
 
 
-def run(*arguments):
-  return subprocess.run([sys.executable, '-m', 'analysis.isoflop', *map(str, arguments)],
-                        capture_output=True, text=True, timeout=300)
+def command(*arguments):
+  return run('analysis.isoflop', *arguments)
 
 
 def test_the_command_on_a_table(tmp_path):
   x, loss = data.isoflop(noise=0.002)
   pd.DataFrame({'params': x['N'], 'flops': x['C'], 'loss': loss}).to_csv(tmp_path / 'runs.csv')
-  done = run(f'--data={tmp_path}/runs.csv', '--columns=N=params,C=flops', '--flops=1e20,1e23',
+  done = command(f'--data={tmp_path}/runs.csv', '--columns=N=params,C=flops', '--flops=1e20,1e23',
              f'--out={tmp_path}/isoflop.json', f'--plot={tmp_path}/plot.svg')
   assert done.returncode == 0, done.stderr
   assert 'N = k C^a' in done.stdout and 'warning: C is extrapolated' in done.stdout
@@ -283,7 +281,7 @@ def test_the_command_on_a_table(tmp_path):
 def test_the_command_on_a_workdir(tmp_path):
   workdir = workdirs.write(tmp_path / 'w', steps=(25600,), noise=0.0005,
                            widths=(16, 24, 32, 40, 48, 64, 80, 96))
-  done = run(f'--logs={workdir}', '--approach=envelope', '--noise=0.0005', '--json')
+  done = command(f'--logs={workdir}', '--approach=envelope', '--noise=0.0005', '--json')
   assert done.returncode == 0, done.stderr
   found = json.loads(done.stdout)
   truth = workdirs.TRUTH['beta'] / (workdirs.TRUTH['alpha'] + workdirs.TRUTH['beta'])
@@ -294,6 +292,6 @@ def test_the_command_on_a_workdir(tmp_path):
 @pytest.mark.parametrize('arguments', [
     (), ('--data=nowhere.csv',), ('--data=x.csv', '--plot=p.txt')])
 def test_errors_are_one_line_and_exit_code_2(arguments):
-  done = run(*arguments)
+  done = command(*arguments)
   assert done.returncode == 2
   assert len(done.stderr.strip().splitlines()) == 1 and 'Traceback' not in done.stderr

@@ -12,8 +12,8 @@ import pytest
 from analysis import fit, ladder, laws, metrics
 from analysis.fitting.noise import Components
 from scaling.errors import InputError
+from tests.analysis.commands import run
 from tests.analysis.law_cases import grid
-from tests.analysis.test_commands import run
 
 LOSS, ACCURACY = laws.get('chinchilla'), laws.get('sigmoid_accuracy')
 # Four sizes at 1, 2, 5 and 10 times 20 tokens a parameter, as in arXiv 2412.04403.

@@ -15,8 +15,8 @@ from analysis.laws import dcpt, mixing, multilingual, nmt
 from analysis.pictures import drawing
 from analysis.pictures import mixture as mixture_plot
 from scaling.errors import InputError
+from tests.analysis.commands import run
 from tests.analysis.law_cases import grid
-from tests.analysis.test_commands import run
 
 # A domain that is easily learned at any ratio above a few per cent, and a general corpus.
 DOMAIN = {'E': 0.9, 'A': 160.0, 'B': 60.0, 'C': 0.2, 'alpha': 0.3, 'beta': 0.34, 'gamma': 0.6,

@@ -10,7 +10,7 @@ from scipy import optimize, special
 
 from analysis import fit, laws
 from analysis.laws import chinchilla
-from tests.analysis.test_commands import run
+from tests.analysis.commands import run
 
 FOLDER = os.environ.get('SCALING_REFERENCE_DATA', '')
 pytestmark = pytest.mark.skipif(not os.path.isdir(f'{FOLDER}/chinchilla_epoch'),

@@ -7,14 +7,13 @@ least squares or Huber's loss in other units do not.
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import fit, laws
+from tests.analysis.commands import run
 
 FOLDER = os.environ.get('SCALING_REFERENCE_DATA', '')
 FILE = f'{FOLDER}/learning_curves/nmt_lm.csv'
@@ -56,10 +55,9 @@ def test_offsets_and_saturation_extrapolate_better(table, law, model):
 
 def test_the_command(tmp_path):
   out = tmp_path / 'fit.json'
-  subprocess.run(
-      [sys.executable, '-m', 'analysis.fit', '--law=m1', f'--data={FILE}',
-       '--columns=x=`Seen Examples`,loss=Loss', "--where=Model == '6 Enc, 6 Dec'",
-       '--hold_out=Training == 0', '--bootstrap=0', f'--out={out}'],
-      check=True, capture_output=True, timeout=300)
+  done = run('analysis.fit', '--law=m1', f'--data={FILE}',
+             '--columns=x=`Seen Examples`,loss=Loss', "--where=Model == '6 Enc, 6 Dec'",
+             '--hold_out=Training == 0', '--bootstrap=0', f'--out={out}')
+  assert done.returncode == 0, done.stderr
   assert json.loads(out.read_text())['held_out_metrics']['rmse_log'] == pytest.approx(0.26187,
                                                                                    abs=6e-6)

@@ -7,8 +7,6 @@ noise added to the losses; then a regression of ln N* on ln C weighted by 1 / st
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -16,6 +14,7 @@ import pytest
 
 from analysis import fit, isoflop, laws
 from analysis.frontiers import minima
+from tests.analysis.commands import run
 
 FOLDER = os.environ.get('SCALING_REFERENCE_DATA', '')
 pytestmark = pytest.mark.skipif(not os.path.isdir(f'{FOLDER}/isoflop_porian'),
@@ -67,11 +66,10 @@ def test_weighted_regression_on_the_published_pairs(tables, case):
 
 @pytest.mark.parametrize('case', [CASES[0], CASES[9]])
 def test_the_command_prints_the_published_exponent(tmp_path, case):
-  done = subprocess.run(
-      [sys.executable, '-m', 'analysis.isoflop', '--approach=pairs',
-       f'--data={FOLDER}/isoflop_porian/optimal_pairs.csv', f'--where={condition(*case[:5])}',
-       '--columns=N=n,C=flops,D=t,std=n_star_std', f'--out={tmp_path}/isoflop.json'],
-      capture_output=True, text=True, timeout=300)
+  done = run(
+      'analysis.isoflop', '--approach=pairs',
+      f'--data={FOLDER}/isoflop_porian/optimal_pairs.csv', f'--where={condition(*case[:5])}',
+      '--columns=N=n,C=flops,D=t,std=n_star_std', f'--out={tmp_path}/isoflop.json')
   assert done.returncode == 0, done.stderr
   assert f'{case[5]:.4f}' in done.stdout
   found = json.loads((tmp_path / 'isoflop.json').read_text())

@@ -8,7 +8,7 @@ import pytest
 from analysis import fit, laws
 from analysis.laws import mixing
 from analysis.reading import points
-from tests.analysis.test_commands import run
+from tests.analysis.commands import run
 
 FOLDER = os.environ.get('SCALING_REFERENCE_DATA', '')
 pytestmark = pytest.mark.skipif(not os.path.isdir(f'{FOLDER}/mixture_ndr'),

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.analysis.test_commands import run
+from tests.analysis.commands import run
 
 FOLDER = os.environ.get('SCALING_REFERENCE_DATA', '')
 pytestmark = pytest.mark.skipif(not os.path.isdir(f'{FOLDER}/routing'),

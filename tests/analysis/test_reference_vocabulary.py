@@ -2,10 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
+
+from tests.analysis.commands import run
 
 FILE = f'{os.environ.get("SCALING_REFERENCE_DATA")}/vocabulary/runs.csv'
 pytestmark = pytest.mark.skipif(not os.path.isfile(FILE), reason='no reference data here')
@@ -14,9 +14,9 @@ COLUMNS = ('N_nv=Non_vocab_parameters,V=vocab_size,d=embed_dim,H=num_characters,
 
 
 def study(folder, *flags):
-  done = subprocess.run(
-      [sys.executable, '-m', 'analysis.vocabulary', f'--data={FILE}', f'--columns={COLUMNS}',
-       f'--out={folder}/v.json', *flags], capture_output=True, text=True, check=True)
+  done = run('analysis.vocabulary', f'--data={FILE}', f'--columns={COLUMNS}',
+             f'--out={folder}/v.json', *flags)
+  assert done.returncode == 0, done.stderr
   with open(f'{folder}/v.json') as file:
     return json.load(file), done.stdout
 

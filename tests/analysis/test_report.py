@@ -3,19 +3,13 @@
 import base64
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from analysis import laws, report
 from analysis.fit import Fit
-
-
-def run(*arguments, cwd=None):
-  return subprocess.run([sys.executable, '-m', *map(str, arguments)], capture_output=True,
-                        text=True, cwd=cwd, timeout=600)
+from tests.analysis.commands import run
 
 
 @pytest.fixture(scope='module')

@@ -1,8 +1,6 @@
 """Step-wise estimation gives back the constants of curves made with the implicit law."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -17,6 +15,7 @@ from analysis.training_curves import contours
 from analysis.training_curves.contours import Contour
 from scaling.errors import InputError
 from tests.analysis import workdirs
+from tests.analysis.commands import run
 
 # Kaplan et al. 2020, arXiv 2001.08361, tables 3 and 5.
 TRUTH = {'N_c': 6.5e13, 'S_c': 2.1e3, 'B_star': 2.1e8, 'alpha_N': 0.077, 'alpha_S': 0.76,
@@ -123,8 +122,7 @@ def test_runs_are_one_size_and_batch():
 
 
 def command(*flags):
-  return subprocess.run([sys.executable, '-m', 'analysis.stepwise', *flags], capture_output=True,
-                        text=True, timeout=300)
+  return run('analysis.stepwise', *flags)
 
 
 COLUMNS = '--columns=N=params,S=step,B=batch,loss=val_loss,run=run'

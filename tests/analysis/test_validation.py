@@ -1,8 +1,6 @@
 """What a law predicts of rows left out: the splits, the metrics, and laws compared."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from analysis import comparison, laws, validation
 from analysis.reading.points import Points
 from scaling.errors import InputError
+from tests.analysis.commands import run
 
 CHINCHILLA = laws.get('chinchilla')
 TRUTH = {'E': 1.8, 'A': 480.0, 'B': 2100.0, 'alpha': 0.35, 'beta': 0.37}
@@ -91,11 +90,10 @@ def test_the_law_behind_the_data_extrapolates_best_and_failures_are_lines():
 def test_the_command(tmp_path):
   table = '\n'.join(f'{n},{0.8 * n},{d},{y}' for n, d, y in zip(N, D, LOSS))
   (tmp_path / 'runs.csv').write_text('params,body,tokens,loss\n' + table)
-  done = subprocess.run(
-      [sys.executable, '-m', 'analysis.compare', '--laws=chinchilla,kaplan,kaplan_c',
-       f'--data={tmp_path}/runs.csv', '--columns=N=params,N_nonembedding=body,D=tokens',
-       '--splits=largest', '--bootstrap=0', f'--out={tmp_path}/compare.json',
-       f'--plot={tmp_path}/compare.png'], capture_output=True, text=True, timeout=300)
+  done = run('analysis.compare', '--laws=chinchilla,kaplan,kaplan_c',
+             f'--data={tmp_path}/runs.csv', '--columns=N=params,N_nonembedding=body,D=tokens',
+             '--splits=largest', '--bootstrap=0', f'--out={tmp_path}/compare.json',
+             f'--plot={tmp_path}/compare.png')
   assert done.returncode == 0, done.stderr
   result = json.loads((tmp_path / 'compare.json').read_text())
   assert result['ranked'][0] == 'chinchilla' and set(result['failed']) == {'kaplan_c'}

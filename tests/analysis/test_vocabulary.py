@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,6 +11,7 @@ from analysis import vocabulary
 from analysis.laws import vocabulary as law
 from analysis.vocabularies import lines, optima, sizes
 from scaling.errors import InputError
+from tests.analysis.commands import run
 
 TRUTH = law.from_paper({'E': 5.5, 'A1': 1.9, 'A2': 0.6, 'B': 1.4, 'alpha1': 0.44, 'alpha2': 0.6,
                         'beta': 0.44})
@@ -123,8 +122,7 @@ def table(tmp_path_factory):
 
 
 def command(*arguments):
-  return subprocess.run([sys.executable, '-m', 'analysis.vocabulary', *map(str, arguments)],
-                        capture_output=True, text=True)
+  return run('analysis.vocabulary', *arguments)
 
 
 @pytest.mark.slow
