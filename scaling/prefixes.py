@@ -14,6 +14,7 @@ every run's lines are made as if it had been alone (scaling/train/lanes.py).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -66,8 +67,7 @@ def forest(runs: Iterable[tuple[str, RunSpec]], share: bool = True) -> dict[str,
     if len(members) == 1:
       _leaf(found, *members[0], 0, None)
     else:
-      rates = {run_id: schedules.learning_rate(spec.optim, spec.steps, np.arange(spec.steps))
-               for run_id, spec in members}
+      rates = {run_id: _rates(spec.optim, spec.steps) for run_id, spec in members}
       _grow(found, members, rates)
   # Prefixes lie before their children; runs keep the order of the study.
   order = {run_id: i for i, (run_id, _) in enumerate(listed)}
@@ -103,6 +103,17 @@ def _grow(found: dict[str, Segment], members: list[tuple[str, RunSpec]],
   todo: list[tuple[list[tuple[str, RunSpec]], int, str | None]] = [(members, 0, None)]
   while todo:
     todo.extend(reversed(_branch(found, *todo.pop(), rates)))
+
+
+@functools.lru_cache(maxsize=16)
+def _rates(optim: specs.OptimSpec, steps: int) -> np.ndarray:
+  """The learning rates of all updates; runs of a grid that differ elsewhere have the same."""
+  return schedules.learning_rate(optim, steps, np.arange(steps))
+
+
+@functools.lru_cache(maxsize=1024)
+def _first_rate(optim: specs.OptimSpec, steps: int) -> float:
+  return float(schedules.learning_rate(optim, steps, 0))
 
 
 def _branch(found: dict[str, Segment], members: list[tuple[str, RunSpec]], first: int,
@@ -156,7 +167,7 @@ def _history(spec: RunSpec) -> Any:
   data, optim = spec.data, spec.optim
   return (spec.model, tuple(data.domains.items()), *(getattr(data, name) for name in _DATA),
           *(getattr(optim, name) for name in _OPTIM), spec.evaluation.windows, spec.seed,
-          float(schedules.learning_rate(optim, spec.steps, 0)),
+          _first_rate(optim, spec.steps),
           *(files.to_json(specs.canonical(getattr(spec, name))) for name in _OTHERS))
 
 

@@ -31,7 +31,8 @@ def remaining(workdir: str, forest: Mapping[str, Segment], retry_failed: bool = 
       continue
     kept = run.checkpoints()
     first = max(segment.first, kept[-1]['step']) if kept else segment.first
-    found[name] = dataclasses.replace(segment, first=first)
+    found[name] = (segment if first == segment.first
+                   else dataclasses.replace(segment, first=first))
     if segment.parent is not None and not kept:
       needed.add(segment.parent)
   ordered = {name: found[name] for name in forest if name in found}

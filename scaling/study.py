@@ -115,7 +115,7 @@ class _Builder:
     self._values, self._ladder = values, ladder
     self._base = values['base']
     self._shapes: dict[Any, dict[str, Any]] = {}
-    self._built: dict[str, Any] = {}
+    self._built: dict[Any, Any] = {}
 
   def spec(self, point: grid.Point) -> RunSpec:
     fields = dict(point)
@@ -140,8 +140,8 @@ class _Builder:
     groups = {name: self._group(name, grouped.get(name, {})) for name in self._base
               if isinstance(self._base[name], dict)}
     if tokens is not None:
-      per_step = groups['data'].get('batch', 1), groups['data'].get('length', 1)
-      if all(type(n) is int and n > 0 for n in per_step):  # else the check of specs says so
+      per_step = groups['data'].batch, groups['data'].length
+      if min(per_step) > 0:  # else the check of specs says so
         steps = round(tokens / (per_step[0] * per_step[1]))
         if steps < 1:
           raise bad('config.tokens', tokens, 'it must be at least half of one step, which takes '
@@ -150,10 +150,9 @@ class _Builder:
 
   def _group(self, name: str, changes: dict[str, Any]) -> Any:
     """A group of the base with changes, {'domains.code.weight': 0.5}, applied."""
-    if not changes:
-      if name != 'data' and name not in self._built:  # `spec` looks into data.
-        self._built[name] = specs.part(name, self._base[name], 'config.base')
-      return self._built.get(name, self._base[name])
+    key = (name, *changes.items())
+    if _hashable(key) and key in self._built:
+      return self._built[key]
     merged = dict(self._base[name])
     for path, value in changes.items():
       here, parts = merged, path.split('.')
@@ -161,7 +160,10 @@ class _Builder:
         here[part] = dict(here[part])
         here = here[part]
       here[parts[-1]] = value
-    return merged
+    built = specs.part(name, merged, 'config.base')
+    if _hashable(key):
+      self._built[key] = built
+    return built
 
   def _shape(self, size: Any, fields: dict[str, Any]) -> dict[str, Any]:
     """What the ladder sets for `size`; shape fields follow what else the point says of the model.

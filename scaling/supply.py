@@ -26,6 +26,7 @@ class Supply:
     self._open, self._max_epochs = stores, max_epochs
     self._stores: dict[Any, Mapping[str, TokenStore]] = {}
     self._windows: dict[Any, int] = {}
+    self._filled: dict[int, tuple[DataSpec, DataSpec]] = {}  # by id; holds on to what has it
 
   def fill(self, spec: RunSpec) -> RunSpec:
     """`spec` with the fingerprints of its stores. Raises InputError for what they cannot give."""
@@ -35,11 +36,13 @@ class Supply:
       self._stores[key] = self._open(spec)
       self._check_stores(spec, self._stores[key])
     stores = self._stores[key]
-    domains = {}
     for name, domain in data.domains.items():
       self._check_domain(spec, name, domain, stores[name])
-      domains[name] = dataclasses.replace(domain, fingerprint=stores[name].fingerprint)
-    return dataclasses.replace(spec, data=dataclasses.replace(data, domains=domains))
+    if id(data) not in self._filled:  # Specs of one study share the parts that are alike.
+      domains = {name: dataclasses.replace(domain, fingerprint=stores[name].fingerprint)
+                 for name, domain in data.domains.items()}
+      self._filled[id(data)] = data, dataclasses.replace(data, domains=domains)
+    return dataclasses.replace(spec, data=self._filled[id(data)][1])
 
   def _check_stores(self, spec: RunSpec, stores: Mapping[str, TokenStore]) -> None:
     wanted = _tokenizer(spec.data)
