@@ -114,8 +114,10 @@ def _cores() -> int:
 def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str, stores: Stores,
         stop: _StopFlag) -> int:
   """Trains what is missing, shares the work with other workers, and waits for what they hold."""
+  import jax  # pylint: disable=import-outside-toplevel
+
   from scaling import programs, progress  # pylint: disable=import-outside-toplevel
-  from scaling.train import checkpoint  # pylint: disable=import-outside-toplevel
+  from scaling.train import batches, checkpoint  # pylint: disable=import-outside-toplevel
   from scaling.train.loop import Loop  # pylint: disable=import-outside-toplevel
   from scaling.train.pack import Options, Pack  # pylint: disable=import-outside-toplevel
   from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
@@ -144,6 +146,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
     queue = segments.Queue(workdir, worker, forest, _RETRY_FAILED.value)
     options = Options(
         workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
+        batches.Batches(batches.room(jax.devices()[0])),
         watch=functools.partial(_watch, work, show, worker, meter), lost=queue.put_back,
         record=progress.Recorder(show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None))
     compiled: dict[Shape, Any] = {}  # one program a shape, however often the sweep returns to it

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scaling.data import mixture, sampler
+from scaling.data import mixture, sampler, token_store
 from scaling.data.token_store import TokenStore
 from scaling.errors import bad
 from scaling.specs import RunSpec
@@ -67,18 +67,26 @@ class Feed:
     Returns:
       tokens int32 [K, B, L + 1] (inputs and targets overlap), and `drawn` after these steps.
     """
+    domain, start, after = self.indices(first_step, count, drawn)
+    domain, start = domain[:, rows], start[:, rows]
+    length = self.spec.data.length
+    tokens = np.empty((*domain.shape, length + 1), np.int32)
+    for m, store in enumerate(self.stores):
+      chosen = domain == m
+      if chosen.any():
+        tokens[chosen] = store.read_at('train', start[chosen], length)
+    return tokens, after
+
+  def indices(self, first_step: int, count: int, drawn: Sequence[int],
+              ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Where `take` reads: int32 [K, B] which of `stores`, int64 [K, B] the first token in its
+    training split, and `drawn` after these steps."""
     data = self.spec.data
     steps = np.arange(first_step, first_step + count)
     domain, window, after = sampler.draw(
         self.spec.seed, mixture.weights(data, steps), data.batch, drawn, self.windows, self.names,
         self._start, data.batch * mixture.sums(data, steps))
-    domain, window = domain[:, rows], window[:, rows]
-    tokens = np.empty((*domain.shape, data.length + 1), np.int32)
-    for m, store in enumerate(self.stores):
-      chosen = domain == m
-      if chosen.any():
-        tokens[chosen] = store.read('train', window[chosen], data.length)
-    return tokens, after
+    return domain, token_store.start(window, data.length), after
 
   def eval_windows(self, domain: str) -> np.ndarray:
     """int32 [W, L + 1]: the first `evaluation.windows` windows of the domain's `valid` split."""

@@ -50,6 +50,11 @@ def dtype_of(vocab_size: int) -> np.dtype:
   return np.dtype('<u2' if vocab_size <= 2**16 else '<u4')
 
 
+def start(windows: np.ndarray, length: int) -> np.ndarray:
+  """int64: the first token of each window of `length` predicted tokens."""
+  return np.asarray(windows, np.int64) * length
+
+
 class TokenStore:
   """A finished store, opened. Everything big stays on disk."""
 
@@ -151,8 +156,11 @@ class TokenStore:
 
   def read(self, split: str, windows: np.ndarray, length: int) -> np.ndarray:
     """int32 [..., length + 1]: the tokens of each window."""
-    starts = np.asarray(windows, np.int64)[..., None] * length
-    return self._tokens[split][starts + np.arange(length + 1)].astype(np.int32)
+    return self.read_at(split, start(windows, length), length)
+
+  def read_at(self, split: str, starts: np.ndarray, length: int) -> np.ndarray:
+    """int32 [..., length + 1]: the tokens from each start on."""
+    return self._tokens[split][starts[..., None] + np.arange(length + 1)].astype(np.int32)
 
 
 def _map(path: str, dtype: np.dtype) -> np.ndarray:

@@ -1,9 +1,9 @@
 """The training loop: a pack of lanes from its first dispatch to its last curve line.
 
-One turn of the loop: fill idle lanes from the queue, gather the next batches on the host, dispatch
-up to K steps, dispatch the evaluations that fall due, and only then fetch what the turn before
-computed. The number of steps of a dispatch ends at the nearest event of any lane, so evaluations
-and ends fall on dispatch boundaries; the program takes any number up to K without compiling again.
+One turn of the loop: fill idle lanes from the queue, gather the next batches, dispatch up to K
+steps, dispatch the evaluations that fall due, and only then fetch what the turn before computed.
+The number of steps of a dispatch ends at the nearest event of any lane, so evaluations and ends
+fall on dispatch boundaries; the program takes any number up to K without compiling again.
 """
 
 from __future__ import annotations
@@ -105,11 +105,10 @@ class Loop:
     assert pack.state is not None  # There are lanes, and the first one made it.
     R, K, shape = program.lanes, program.chunk, program.shape
     with pack.clock('data'):
-      tokens = np.zeros((K, R, shape.batch, shape.length + 1), np.int32)
+      tokens = pack.options.batches.gather(program, lanes, n)
       lr, active = np.zeros((K, R)), np.zeros(R, bool)
       numbers = {name: np.ones(R) for name in hyper(lanes[0][1].spec)}
       for i, lane in lanes:
-        tokens[:n, i], lane.drawn = lane.feed.take(lane.step, n, lane.drawn)
         lr[:n, i] = schedules.learning_rate(
             lane.spec.optim, lane.spec.steps, np.arange(lane.step, lane.step + n))
         active[i] = True

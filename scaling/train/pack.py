@@ -16,6 +16,7 @@ from scaling.leases import Lease, LeaseLost, Worker
 from scaling.segments import Claimed
 from scaling.specs import RunSpec
 from scaling.train import checkpoint
+from scaling.train.batches import Batches
 from scaling.train.lanes import Lane, begin
 from scaling.train.program import Program
 from scaling.train.state import PackState
@@ -34,6 +35,7 @@ class Options:
   say: Callable[[str], None] = print
   keep: str = 'final'
   checkpoint_seconds: float = 60.0
+  batches: Batches = dataclasses.field(default_factory=Batches)
   watch: Callable[[Pack], None] = lambda pack: None  # called every turn, for a live table
   lost: Callable[[Claimed], None] = lambda claimed: None  # another worker has taken the run over
   record: Callable[[Claimed, dict[str, Any]], None] = lambda claimed, line: None

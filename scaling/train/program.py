@@ -138,7 +138,7 @@ class Program:
 
   # Training and evaluation.
 
-  def train(self, pack: PackState, tokens: np.ndarray, lr: np.ndarray,
+  def train(self, pack: PackState, tokens: np.ndarray | Array, lr: np.ndarray,
             hyper: Mapping[str, np.ndarray], active: np.ndarray, n: int,
             ) -> tuple[PackState, dict[str, Array]]:
     """Dispatches the first n <= K steps of every active lane; fetches nothing.
@@ -151,8 +151,10 @@ class Program:
     """
     if not 0 <= n <= self.chunk:
       raise bad('n', n, f'it must lie in [0, {self.chunk}]')
+    if not isinstance(tokens, Array):  # Else they lie on the devices already (batches.py).
+      tokens = np.asarray(tokens, np.int32)
     pack, losses, norms = self._train(
-        pack, self._put(np.asarray(tokens, np.int32), sharding.BATCHES),
+        pack, self._put(tokens, sharding.BATCHES),
         self._put(np.asarray(lr, self._float), sharding.STEPS),
         self._put(Hyper(*(np.asarray(hyper[name], self._float) for name in Hyper._fields)),
                   sharding.LANES),

@@ -1,5 +1,6 @@
 """The loop when a program does not fit: the run says so, and its lease is free again."""
 
+import contextlib
 import json
 
 import pytest
@@ -9,27 +10,35 @@ from scaling import leases, prefixes, study
 from scaling.data import token_store
 from scaling.runs import Run
 from scaling.segments import Claimed, Queue
+from scaling.train.batches import Batches
 from scaling.train.loop import Loop
 from scaling.train.pack import Options, Pack
 from scaling.train.program import Program, Shape
+from tests.scaling import sweeps
 
 
-@pytest.fixture
-def claims(tmp_path, markov_store):
+@contextlib.contextmanager
+def _claims(workdir, markov_store):
   """A worker, its queue over the tiny study, and the stores."""
   def stores(spec):
     del spec
     return {'markov': token_store.TokenStore.open(
         token_store.folder(markov_store, 'symbols', 64, (), 'markov'))}
   planned = study.build(tiny.get_config(), {}, stores)
-  worker = leases.Worker(str(tmp_path))
+  worker = leases.Worker(str(workdir))
   worker.start()
   for r in planned.runs:
-    Run(str(tmp_path), r.run_id).prepare(r.spec)
-  queue = Queue(str(tmp_path), worker,
+    Run(str(workdir), r.run_id).prepare(r.spec)
+  queue = Queue(str(workdir), worker,
                 prefixes.forest((r.run_id, r.spec) for r in planned.runs))
   yield worker, queue, stores
   worker.stop()
+
+
+@pytest.fixture
+def claims(tmp_path, markov_store):
+  with _claims(tmp_path, markov_store) as found:
+    yield found
 
 
 def _loop(tmp_path, claims, program, said):
@@ -97,3 +106,18 @@ def test_a_lease_lost_on_the_way_in_goes_back_to_the_queue(tmp_path, claims, mon
   Loop(Pack(_program(claims), options), once).train()
   assert 'taken over by another worker' in ' '.join(said)
   assert len(queue) == before and not list(tmp_path.glob('runs/*/result.json'))
+
+
+def test_data_on_the_device_gives_the_same_curves(tmp_path, markov_store):
+  program, curves = None, []
+  for room in (0, 2**40):
+    workdir = tmp_path / str(room)
+    with _claims(workdir, markov_store) as claims:
+      worker, queue, stores = claims
+      program = program or Program(Shape.of(next(iter(queue._open.values())).spec), 2, 8)
+      batches = Batches(room)
+      options = Options(str(workdir), worker, stores, say=str, batches=batches)
+      Loop(Pack(program, options), queue.take).train()
+    assert len(batches._there) == bool(room)
+    curves.append(sweeps.curves(workdir))
+  assert len(curves[0]) == 4 and curves[0] == curves[1]
