@@ -20,7 +20,7 @@ from absl import flags
 from analysis import fit, laws, logs, plots
 from analysis.commands import fit as fit_command
 from analysis.fit import Fit
-from analysis.pictures import budgets, drawing, page, profiles, sections, slices
+from analysis.pictures import budgets, costs, drawing, page, profiles, sections, slices
 from analysis.pictures.drawing import Picture
 from analysis.pictures.profiles import Marks
 from analysis.reading import points
@@ -96,6 +96,8 @@ def report(fits: Sequence[Fit], table: pd.DataFrame | None, command: str,
     made = [plots.loss_curves(table, domain) for domain in shown]
     drawn += [('', p) for p in made]
     parts.append(sections.of_runs(table, shown, made))
+    if workdir is not None:
+      parts.append(costs.of_workdir(workdir, table))
   parts.append(sections.to_reproduce(fits, command))
   return page.page('Scaling-law report', parts)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from scaling import files, runs, segments, study, usage
+from scaling import accounting, files, runs, segments, study, usage
 from scaling.errors import bad
 from scaling.leases import Worker
 from scaling.prefixes import Segment
@@ -32,14 +32,15 @@ def summarize(planned: study.Study, forest: Mapping[str, Segment], workdir: str,
     age = time.time() - seen.get('time', 0)  # Clocks may differ: good enough for a display.
     if age < 3 * seen.get('seconds', 0) and not watcher.presumed_dead(seen['worker']):
       workers[seen['worker']] = seen['note']
-  rows = [_row(r, Run(workdir, r.run_id), workers) for r in planned.runs]
+  used = usage.of_study(workdir, planned.name)
+  peak = (used or {}).get('peak')
+  rows = [_row(r, Run(workdir, r.run_id), workers, peak) for r in planned.runs]
   shared = [_prefix(segment, Run(workdir, name), workers) for name, segment in forest.items()
             if segment.shared]
   blocked = segments.blocked(workdir, forest, retry_failed)
   for row in rows:
     if row['state'] == runs.PLANNED and row['run_id'] in blocked:
       row['state'] = runs.BLOCKED
-  used = usage.of_study(workdir, planned.name)
   states = {state: sum(row['state'] == state for row in rows)
             for state in (runs.DONE, runs.RUNNING, runs.PLANNED, runs.BLOCKED, runs.FAILED)}
   return {'study': planned.name, 'states': states, 'runs': rows, 'prefixes': shared,
@@ -59,8 +60,9 @@ def _prefix(segment: Segment, found: Run, workers: dict[str, Any]) -> dict[str, 
           'step': segment.last if state == runs.DONE else max(at_work + [segment.first])}
 
 
-def _row(planned: study.StudyRun, found: Run, workers: dict[str, Any]) -> dict[str, Any]:
-  curve = found.curve()
+def _row(planned: study.StudyRun, found: Run, workers: dict[str, Any], peak: float | None,
+         ) -> dict[str, Any]:
+  spec, curve = planned.spec, found.curve()
   last = curve[-1] if curve else None
   state = found.state()
   at_work = [note['runs'][found.run_id] for note in workers.values()
@@ -72,7 +74,8 @@ def _row(planned: study.StudyRun, found: Run, workers: dict[str, Any]) -> dict[s
       'state': state, 'step': max(at_work + [last['step'] if last else 0]),
       'steps': planned.spec.steps, 'failure': found.failure(),
       'loss': {name: d['loss'] for name, d in last['domains'].items()} if last else {},
-      'usage': usage.of_run(found)}
+      'usage': usage.of_run(found, accounting.counted_flops(
+          spec.model, spec.data.vocab_size, spec.data.length), peak)}
 
 
 def text(summary: dict[str, Any]) -> str:
@@ -87,9 +90,9 @@ def text(summary: dict[str, Any]) -> str:
                      for path, value in row['point'].items())
     losses = ' '.join(f'{domain} {loss:.4f}' for domain, loss in row['loss'].items())
     held = ' (held out)' if row['held_out'] else ''
-    speed = f'{row["usage"]["tokens_per_second"]:,.0f} tokens/s' if row['usage'] else ''
+    speed = usage.brief(row['usage']) if row['usage'] else ''
     lines.append(f'  {row["run_id"]}  {row["state"]:8} {row["step"]:>7}/{row["steps"]:<7} '
-                 f'{losses or "-":24} {speed:>16}  {point}{held}')
+                 f'{losses or "-":24} {speed:16}  {point}{held}')
     if row['failure']:
       lines.append(f'    {row["failure"]["reason"]}: {row["failure"]["message"]}')
   for row in summary['prefixes']:

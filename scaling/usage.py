@@ -56,24 +56,36 @@ def of_study(workdir: str, study: str) -> dict[str, Any] | None:
       continue
   if not found:
     return None
+  peaks = {entry['peak'] for entry in found}
   return {**_together(found), 'sweeps': len(found),
+          'peak': peaks.pop() if len(peaks) == 1 else None,
           'compilations': sum(entry['compilations'] for entry in found)}
 
 
-def of_run(run: Run) -> dict[str, Any] | None:
-  """A run's part of its packs' time, from timing.jsonl; idle time is not a run's."""
-  try:
-    lines = files.read_text(run.path('timing.jsonl')).splitlines()
-  except FileNotFoundError:
-    return None
+def of_run(run: Run, flops: float = 0.0, peak: float | None = None) -> dict[str, Any] | None:
+  """A run's part of its packs' time; see `of_runs`."""
+  return of_runs([run], flops, peak)
+
+
+def of_runs(runs: Iterable[Run], flops: float = 0.0, peak: float | None = None,
+            ) -> dict[str, Any] | None:
+  """The parts that runs of one shape have in their packs' time, from timing.jsonl; idle time is
+  not a run's. `flops` a token and the devices' `peak` give the MFU. None when nothing is recorded.
+  """
   entries = []
-  for line in lines:
+  for run in runs:
     try:
-      entry = json.loads(line)
-      entries.append({'tokens': entry['tokens'], 'seconds': entry['seconds'],
-                      'wall': sum(entry['seconds'].values())})
-    except (ValueError, KeyError, TypeError, AttributeError):
+      lines = files.read_text(run.path('timing.jsonl')).splitlines()
+    except (OSError, ValueError):
       continue
+    for line in lines:
+      try:
+        entry = json.loads(line)
+        entries.append({'tokens': entry['tokens'], 'seconds': entry['seconds'],
+                        'wall': sum(entry['seconds'].values()), 'peak': peak,
+                        'flops': entry['tokens'] * flops})
+      except (ValueError, KeyError, TypeError, AttributeError):
+        continue
   return _together(entries) if entries else None
 
 
@@ -89,6 +101,14 @@ def _together(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
          if possible and len(possible) == len(entries) else None)
   return {'tokens': tokens, 'wall': wall, 'tokens_per_second': tokens / wall if wall else 0.0,
           'mfu': mfu, 'shares': shares}
+
+
+def brief(found: Mapping[str, Any]) -> str:
+  """What a row of a table has room for: the shares in whole per cent, those of nothing left out."""
+  shares = ' '.join(f'{kind} {100 * share:.0f}' for kind, share in found['shares'].items()
+                    if share >= 0.005)
+  mfu = f' MFU {found["mfu"]:.1%}' if found['mfu'] is not None else ''
+  return f'{found["tokens_per_second"]:,.0f} tokens/s{mfu} ({shares} %)'
 
 
 def text(found: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import laws
 from analysis.fit import Fit
 from analysis.laws import Parameter
-from analysis.pictures import budgets, page
+from analysis.pictures import budgets, costs, page
 from analysis.pictures.drawing import Picture
 from analysis.pictures.labels import number, output
 from scaling.errors import InputError
@@ -30,7 +30,7 @@ def of_fit(found: Fit, pictures: Sequence[Picture], several: bool = False) -> st
   if found.warnings:
     body.append(page.items('Warnings', found.warnings, 'warnings'))
   body += ['<h3>Parameters</h3>', page.table(*_parameters(found)), page.facts(_facts(found)),
-           _held_out(found)]
+           page.note(costs.lineages(found)), _held_out(found)]
   head, rows = budgets.table(found)
   if rows:
     body += ['<h3>Compute optimum</h3>', page.table(head, rows), page.note(
