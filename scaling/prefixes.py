@@ -6,9 +6,9 @@ warmup-stable-decay schedule one trunk so serves every token budget, and each br
 decay. The study becomes a forest of segments: prefixes, each continuing its parent, and runs.
 
 A prefix is named after what acts before its end and where it is evaluated, so a study that asks for
-the same finds it again (twice the longest budget does; a budget in between makes new ones). It is
-evaluated wherever one of its runs is; its curve keeps raw sums, from which
-every run's lines are made as if it had been alone (scaling/train/lanes.py).
+the same finds it again; one that asks for others starts them from it (scaling/trunks.py). It is
+evaluated wherever one of its runs is; its curve, from the first update on, keeps raw sums, from
+which every run's lines are made as if it had been alone (scaling/train/lanes.py).
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Segment:
   """A stretch of training: a run, or what several runs share before they branch.
 
   name: the run id, or PREFIX and a hash. spec: the run's, or any member's: they agree before
-  `last`. parent: the segment whose end this one starts from. eval_steps: where it is evaluated.
+  `last`. parent: the segment whose end this one starts from. eval_steps: where its curve has lines,
+  those before `first` included. history: of a prefix, the digest of what acts before `last`.
   """
 
   name: str
@@ -46,6 +47,7 @@ class Segment:
   last: int  # updates done after it
   parent: str | None
   eval_steps: tuple[int, ...]
+  history: str = ''
 
   @property
   def shared(self) -> bool:
@@ -79,6 +81,21 @@ def lineage(segments: Mapping[str, Segment], name: str) -> str:
   while (parent := segments[name].parent) is not None:
     name = parent
   return name
+
+
+def histories(spec: RunSpec, steps: Iterable[int]) -> dict[int, str]:
+  """For each of some steps, the digest of all that acts before it: equal for two specs exactly when
+  they share these updates."""
+  wanted = sorted(set(steps))
+  if not wanted:
+    return {}
+  rates = schedules.learning_rate(spec.optim, spec.steps, np.arange(wanted[-1])).astype('<f8')
+  digest = hashlib.sha256(files.to_json(specs.canonical(_timeless(spec))).encode() + b'\n')
+  found, first = {}, 0
+  for last in wanted:
+    digest.update(rates[first:last].tobytes())
+    found[last], first = digest.hexdigest(), last
+  return found
 
 
 def tokens_alone(runs: Iterable[tuple[str, RunSpec]]) -> int:
@@ -127,12 +144,12 @@ def _branch(found: dict[str, Segment], members: list[tuple[str, RunSpec]], first
   last = first + (int(differs[0]) if len(differs) else shortest - first)
   if last > first and (len(members) - 1) * (last - first) >= LEAST_SAVING * sum(
       spec.steps for _, spec in members):
-    evaluated = sorted({s for _, spec in members for s in spec.eval_steps if first < s <= last})
+    evaluated = sorted({s for _, spec in members for s in spec.eval_steps if s <= last})
     spec = min(members, key=lambda member: (-member[1].steps, member[0]))[1]
-    rates_digest = hashlib.sha256(rates[members[0][0]][:last].astype('<f8').tobytes()).hexdigest()
-    text = files.to_json([specs.canonical(_timeless(spec)), rates_digest, first, parent, evaluated])
+    history = histories(spec, [last])[last]
+    text = files.to_json([history, evaluated])
     name = PREFIX + hashlib.sha256(text.encode()).hexdigest()[:16]
-    found[name] = Segment(name, spec, first, last, parent, tuple(evaluated))
+    found[name] = Segment(name, spec, first, last, parent, tuple(evaluated), history)
     first, parent = last, name
   parts: dict[Any, list[tuple[str, RunSpec]]] = {}
   for run_id, spec in members:

@@ -88,7 +88,33 @@ class Run:
     except (FileNotFoundError, ValueError):
       return []
 
+  def kept(self) -> list[dict[str, Any]]:
+    """Those checkpoints that are there and that nobody has found damaged."""
+    listed = self.checkpoints()
+    if not listed:
+      return []
+    try:
+      damaged = files.read_json(self.path('damage.json'))['folder']
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+      damaged = None
+    return [entry for entry in listed if entry['folder'] != damaged
+            and files.exists(f'{self.workdir}/{entry["folder"]}/index.json')]
+
   # -- writing
+
+  def note_damage(self) -> None:
+    """Says, without a lease, that what a prefix ended with cannot be used: its newest checkpoint,
+    or the curve up to there. Another checkpoint makes the note void."""
+    listed = self.checkpoints()
+    if listed:
+      files.replace(self.path('damage.json'),
+                    files.to_json({'folder': listed[-1]['folder']}) + '\n')
+
+  def reopen(self, lease: leases.Lease) -> None:
+    """Takes back that a prefix is done, because its end is lost; what it still has is kept."""
+    lease.check()
+    files.remove(self.path('result.json'))
+    self.write_checkpoints(lease, self.kept())
 
   def prepare(self, spec: specs.RunSpec, extent: dict[str, Any] | None = None) -> None:
     """Makes the folder and its spec.json, which says everything that the run id hashes.

@@ -1,7 +1,7 @@
 """What is left to train, and the queue that hands it to packs.
 
 A segment (scaling/prefixes.py) starts where its run can start: its own newest checkpoint, else the
-end of the prefix it continues, else its init.
+end of the prefix it continues or of another that fits (scaling/trunks.py), else its init.
 """
 
 from __future__ import annotations
@@ -9,10 +9,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from scaling import leases, runs
+from scaling import leases, runs, trunks
 from scaling.prefixes import Segment
 from scaling.runs import Run
 from scaling.specs import RunSpec
+from scaling.trunks import Trunk, Trunks
+
+
+class Unsound(Exception):
+  """What a segment was to continue cannot be used: that has been noted, and is made again."""
 
 
 def remaining(workdir: str, forest: Mapping[str, Segment], retry_failed: bool = False,
@@ -20,43 +25,52 @@ def remaining(workdir: str, forest: Mapping[str, Segment], retry_failed: bool = 
   """The segments that a sweep would train now, from where each can start, parents first.
 
   Nothing for runs that are done or have failed, for what they continue, or for what continues a
-  failure. A failure that another attempt may cure (memory, disk, preemption) is tried again; any
-  other only with `retry_failed`.
+  failure. A finished prefix whose end is lost is trained again when a run needs it. A failure that
+  another attempt may cure (memory, disk, preemption) is tried again; any other only with
+  `retry_failed`.
   """
+  starts = Trunks(workdir, forest)
   found: dict[str, Segment] = {}
   needed: set[str] = set()
   for name, segment in reversed(list(forest.items())):  # Children first: they say what is needed.
     run = Run(workdir, name)
-    if (segment.shared and name not in needed) or not _wanted(run, retry_failed):
+    if (segment.shared and name not in needed) or not _wanted(run, retry_failed, name in needed):
       continue
-    kept = run.checkpoints()
-    first = max(segment.first, kept[-1]['step']) if kept else segment.first
+    kept, first = run.kept(), segment.first
+    if kept:
+      first = kept[-1]['step']
+    elif (start := starts.start(segment)) is not None and start.last >= first:
+      first = start.last
+    elif segment.parent is not None:
+      needed.add(segment.parent)
     found[name] = (segment if first == segment.first
                    else dataclasses.replace(segment, first=first))
-    if segment.parent is not None and not kept:
-      needed.add(segment.parent)
   ordered = {name: found[name] for name in forest if name in found}
   unreached = blocked(workdir, forest, retry_failed)
   return {name: segment for name, segment in ordered.items() if name not in unreached}
 
 
 def blocked(workdir: str, forest: Mapping[str, Segment], retry_failed: bool) -> set[str]:
-  """Segments whose parent has failed for good, or is blocked, and that have no checkpoint."""
+  """Segments whose parent has failed for good, or is blocked, and that can start nowhere else."""
+  starts = Trunks(workdir, forest)
   found: set[str] = set()
   for name, segment in forest.items():
-    if segment.parent is None or Run(workdir, name).checkpoints():
+    if segment.parent is None or Run(workdir, name).kept():
       continue
     parent = Run(workdir, segment.parent)
     if segment.parent in found or (
         parent.state() == runs.FAILED and not _wanted(parent, retry_failed)):
-      found.add(name)
+      start = starts.start(segment)
+      if start is None or start.last < segment.first:
+        found.add(name)
   return found
 
 
-def _wanted(run: Run, retry_failed: bool) -> bool:
+def _wanted(run: Run, retry_failed: bool, lost: bool = False) -> bool:
+  """Whether a segment is to be trained. lost: it is done, but what it ended with is not there."""
   state = run.state()
   if state == runs.DONE:
-    return False
+    return lost
   if state == runs.FAILED:
     return retry_failed or (run.failure() or {}).get('reason') in runs.RETRIED
   return True
@@ -69,7 +83,7 @@ class Claimed:
   run: Run
   segment: Segment
   lease: leases.Lease
-  ancestors: tuple[Segment, ...] = ()  # nearest first
+  trunk: Trunk | None = None  # where it starts if it has no checkpoint of its own
 
   @property
   def spec(self) -> RunSpec:
@@ -82,57 +96,73 @@ class Queue:
   def __init__(self, workdir: str, worker: leases.Worker, forest: Mapping[str, Segment],
                retry_failed: bool = False):
     self._workdir, self._worker, self._retry_failed = workdir, worker, retry_failed
-    self._forest = dict(forest)
+    self._forest, self._trunks = dict(forest), Trunks(workdir, forest)
     self._open = remaining(workdir, forest, retry_failed)
+    self._handed: set[str] = set()  # in the hands of this worker, or finished by it
+    self._lost: set[str] = set()  # finished prefixes that a segment waits for, in vain
 
   def __len__(self) -> int:
     return len(self._open)
 
   def put_back(self, claimed: Claimed) -> None:
-    """A run whose lease was lost: wait for its new worker, or take it over again."""
+    """What could not be trained now: its lease was lost, or what it continues is unsound."""
     self._open[claimed.run.run_id] = claimed.segment
+    self._handed.discard(claimed.run.run_id)
 
   def take(self, wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Claimed | None:
     """The next segment with a `wanted` spec that can be claimed; None when there is none now."""
-    for name, segment in list(self._open.items()):
+    names = list(self._open)
+    for name in names:
+      segment, run = self._forest[name], Run(self._workdir, name)
       if not wanted(segment.spec):
         continue
-      run = Run(self._workdir, name)
-      if not _wanted(run, self._retry_failed):
+      if not self._to_train(segment, run):
         del self._open[name]
         continue
-      if not self._ready(name, segment, run):
+      if not self._ready(segment, run):
+        if segment.parent in self._open and segment.parent not in names:
+          names.append(segment.parent)
         continue
       lease = self._worker.claim(run.folder)
       if lease is None:
         continue
       del self._open[name]
-      if not _wanted(run, self._retry_failed):  # It was finished while we reached for it.
+      if not self._to_train(segment, run):  # It was finished while we reached for it.
         lease.release()
         continue
-      claimed = Claimed(run, self._forest[name], lease, tuple(self._ancestors(segment)))
+      claimed = Claimed(run, segment, lease, self._trunks.start(segment))
+      self._handed.add(name)
       try:
         run.clear_failure(lease)
+        if name in self._lost and run.state() == runs.DONE:
+          run.reopen(lease)
       except leases.LeaseLost:
         self.put_back(claimed)
         continue
       return claimed
     return None
 
-  def _ready(self, name: str, segment: Segment, run: Run) -> bool:
-    """Whether what it continues is there; a segment that will never be is taken off the queue."""
-    if segment.parent is None or run.checkpoints():
-      return True
-    if Run(self._workdir, segment.parent).state() == runs.DONE:
-      return True
-    if any(a.name not in self._open and Run(self._workdir, a.name).state() == runs.FAILED
-           for a in self._ancestors(segment)):
-      del self._open[name]
-    return False
+  def _to_train(self, segment: Segment, run: Run) -> bool:
+    lost = segment.name in self._lost and not trunks.sound(run, segment.last)
+    return _wanted(run, self._retry_failed, lost)
 
-  def _ancestors(self, segment: Segment) -> list[Segment]:
-    found = []
-    while segment.parent is not None:
-      segment = self._forest[segment.parent]
-      found.append(segment)
-    return found
+  def _ready(self, segment: Segment, run: Run) -> bool:
+    """Whether what it continues is there. A segment that will never be ready is taken off the
+    queue; a prefix that it needs, and that is not to be had or lost, is put on it."""
+    if segment.parent is None or run.kept():
+      return True
+    start = self._trunks.start(segment)
+    if start is not None and start.last >= segment.first:
+      return True
+    above: str | None = segment.parent
+    while above is not None:
+      if above not in self._open and Run(self._workdir, above).state() == runs.FAILED:
+        del self._open[segment.name]
+        return False
+      above = self._forest[above].parent
+    lost = Run(self._workdir, segment.parent).state() == runs.DONE
+    if lost:
+      self._lost.add(segment.parent)
+    if lost or segment.parent not in self._handed:
+      self._open.setdefault(segment.parent, self._forest[segment.parent])
+    return False

@@ -24,7 +24,7 @@ from ml_collections import config_flags
 from scaling import accounting, cli, files, prefixes, runs, segments, status, study, usage
 from scaling.data import token_store
 from scaling.errors import DONE, FAILED, STOPPED, InputError, bad
-from scaling.leases import Worker
+from scaling.leases import LeaseLost, Worker
 from scaling.runs import Run
 from scaling.specs import RunSpec
 
@@ -144,11 +144,13 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
       worker.start()
     checkpoint.sweep_orphans(workdir, worker)
     queue = segments.Queue(workdir, worker, forest, _RETRY_FAILED.value)
+    recorder = progress.Recorder(
+        show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None)
     options = Options(
         workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
         batches.Batches(batches.room(jax.devices()[0])),
         watch=functools.partial(_watch, work, show, worker, meter), lost=queue.put_back,
-        record=progress.Recorder(show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None))
+        begin=recorder.begin, record=recorder)
     compiled: dict[Shape, Any] = {}  # one program a shape, however often the sweep returns to it
     while todo and len(queue) and not stop.is_set():
       claimed = queue.take()
@@ -164,6 +166,8 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
       Loop(pack, _takes(queue, claimed)).train()
       if stop.is_set() and claimed.lease.held:  # Stopped before the pack had taken it up.
         claimed.lease.release()
+    if _KEEP.value == 'none' and not stop.is_set():
+      _drop_prefixes(forest, workdir, worker)
   finally:
     show.close()
     worker.stop()
@@ -174,6 +178,23 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
     print('stopped by a signal: everything is saved, run the same command again', file=sys.stderr)
     return STOPPED
   return _summary(planned, forest, workdir)
+
+
+def _drop_prefixes(forest: Mapping[str, prefixes.Segment], workdir: str, worker: Worker) -> None:
+  """Deletes what prefixes ended with where all that continues them is done."""
+  from scaling.train import checkpoint  # pylint: disable=import-outside-toplevel
+  needed: set[str | None] = set()
+  for name, segment in reversed(list(forest.items())):  # children first
+    found = Run(workdir, name)
+    if name in needed or not (segment.shared or found.state() == runs.DONE):
+      needed.add(segment.parent)
+    elif segment.shared and (old := found.checkpoints()):
+      lease = worker.claim(found.folder)
+      if lease is not None:
+        with contextlib.suppress(LeaseLost):
+          found.write_checkpoints(lease, [])
+          checkpoint.drop(workdir, [entry['folder'] for entry in old], worker.name)
+        lease.release()
 
 
 def _takes(queue: segments.Queue, first: segments.Claimed) -> Callable[[], Any]:
@@ -245,7 +266,8 @@ def _prepare_workdir(planned: study.Study, forest: Mapping[str, prefixes.Segment
     for segment in forest.values():
       if segment.shared:
         Run(workdir, segment.name).prepare(segment.spec, {
-            'first': segment.first, 'last': segment.last, 'parent': segment.parent})
+            'first': segment.first, 'last': segment.last, 'parent': segment.parent,
+            'history': segment.history})
   except OSError as error:
     if files.no_room(error):
       raise

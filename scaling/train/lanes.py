@@ -12,7 +12,7 @@ from typing import Any
 
 from scaling.data.feed import Feed
 from scaling.runs import Run
-from scaling.segments import Claimed
+from scaling.segments import Claimed, Unsound
 from scaling.specs import RunSpec
 from scaling.train import checkpoint, evaluate
 from scaling.train.checkpoint import Position
@@ -61,8 +61,9 @@ def begin(claimed: Claimed, feed: Feed, say: Callable[[str], None],
           ) -> tuple[Any, Position, list[dict[str, Any]], str | None]:
   """Where a segment starts: arrays (None: the init), position, its curve up to there, and whose.
 
-  Its own newest sound checkpoint comes first, then the nearest prefix with one, then the init. The
-  last of the four names the prefix that it starts from, None for one of its own.
+  Its own newest sound checkpoint comes first, then the end of a prefix, then the init. The last of
+  the four names the prefix, None for a checkpoint of its own. Raises Unsound, having noted it, when
+  the prefix turns out to be damaged.
   """
   own = claimed.run.curve()
   gap = first_gap(claimed.segment.eval_steps, own)
@@ -70,29 +71,20 @@ def begin(claimed: Claimed, feed: Feed, say: Callable[[str], None],
   if found is not None:
     position = found[1]
     return found[0], position, [line for line in own if line['step'] <= position.step], None
-  for i, ancestor in enumerate(claimed.ancestors):
-    shared = shared_lines(claimed, claimed.ancestors[i:])
-    if claimed.segment.shared:
-      missing: int | None = None
-    else:
-      past = [s for s in claimed.spec.eval_steps if s <= ancestor.last]
-      missing = first_gap(past, shared)
-    found = checkpoint.newest(Run(claimed.run.workdir, ancestor.name), say, before=missing)
-    if found is None or found[1].step != ancestor.last:
-      say(f'{claimed.run.run_id}: no sound checkpoint at the end of {ancestor.name}; '
-          'going further back')
-      continue
-    if claimed.segment.shared:
-      return found[0], found[1], [], ancestor.name
-    lines, position = own_lines(claimed.spec, feed, shared, found[1])
-    return found[0], position, lines, ancestor.name
-  return None, Position(0, feed.start()), [], None
-
-
-def shared_lines(claimed: Claimed, ancestors: Any) -> list[dict[str, Any]]:
-  """The curve lines of prefixes, oldest first."""
-  return [line for ancestor in reversed(ancestors)
-          for line in Run(claimed.run.workdir, ancestor.name).curve()]
+  if claimed.trunk is None:
+    return None, Position(0, feed.start()), [], None
+  trunk, run = claimed.trunk, Run(claimed.run.workdir, claimed.trunk.name)
+  past = [s for s in claimed.segment.eval_steps if s <= trunk.last]
+  shared = run.curve()
+  found = checkpoint.newest(run, say, before=first_gap(past, shared))
+  if found is None or found[1].step != trunk.last:
+    run.note_damage()
+    raise Unsound(f'{trunk.name}: no sound curve and checkpoint at its end; what continues it '
+                  'waits until it is made again')
+  if claimed.segment.shared:
+    return found[0], found[1], shared, trunk.name  # Other runs may need lines that these do not.
+  lines, position = own_lines(claimed.spec, feed, shared, found[1])
+  return found[0], position, lines, trunk.name
 
 
 def own_lines(spec: RunSpec, feed: Feed, shared: list[dict[str, Any]], end: Position,

@@ -13,7 +13,7 @@ from scaling import accounting
 from scaling.data.feed import Feed
 from scaling.data.token_store import TokenStore
 from scaling.leases import Lease, LeaseLost, Worker
-from scaling.segments import Claimed
+from scaling.segments import Claimed, Unsound
 from scaling.specs import RunSpec
 from scaling.train import checkpoint
 from scaling.train.batches import Batches
@@ -38,6 +38,7 @@ class Options:
   batches: Batches = dataclasses.field(default_factory=Batches)
   watch: Callable[[Pack], None] = lambda pack: None  # called every turn, for a live table
   lost: Callable[[Claimed], None] = lambda claimed: None  # another worker has taken the run over
+  begin: Callable[[Claimed, list[dict[str, Any]]], None] = lambda claimed, lines: None
   record: Callable[[Claimed, dict[str, Any]], None] = lambda claimed, line: None
 
 
@@ -80,6 +81,11 @@ class Pack:
       self.lanes[i] = None
       self.options.say(f'{error}; this worker leaves the run to it')
       self.options.lost(claimed)
+    except Unsound as error:
+      self.lanes[i] = None
+      self.options.say(str(error))
+      _release(claimed.lease, self.options.say)
+      self.options.lost(claimed)
     except BaseException as error:
       self.lanes[i] = None
       if out_of_memory(error):
@@ -115,6 +121,8 @@ class Pack:
       lane.run.write_origin(lane.lease, parent, position.step)
     if curve != lane.run.curve():
       lane.run.write_curve(lane.lease, curve)
+    if not claimed.segment.shared:
+      self.options.begin(claimed, curve)
 
   def finish(self) -> bool:
     """Writes the results of the lanes that have reached their end, and frees their places.

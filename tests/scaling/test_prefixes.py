@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import types
@@ -145,6 +146,120 @@ def test_curves_are_those_of_separate_runs(tmp_path, alone, markov_store):
   assert again['tokens_left'] == 0
 
 
+def growing(*lengths):
+  """Budgets of one seed."""
+  return (*STUDY, f"--config.axes=('axis', 'base.steps', {lengths})")
+
+
+def trained(workdir):
+  """Steps that all sweeps in a workdir have trained, for prefixes and runs."""
+  return sum(json.loads(path.read_text())['tokens']
+             for path in workdir.glob('usage/*')) // (4 * 32)
+
+
+def left(workdir, *lengths):
+  """Steps that a sweep of these budgets would train."""
+  listed = []
+  for steps in lengths:
+    spec = dataclasses.replace(specs.from_dict(json.loads(next(workdir.glob(
+        'runs/*/spec.json')).read_text())), steps=steps)
+    listed.append((specs.run_id(spec), spec))
+  found = segments.remaining(str(workdir), prefixes.forest(listed))
+  return sum(segment.tokens for segment in found.values()) // (4 * 32)
+
+
+@pytest.fixture(scope='module')
+def three(tmp_path_factory, markov_store):
+  """Three budgets of one seed, trained."""
+  workdir = tmp_path_factory.mktemp('three')
+  sweeps.sweep(workdir, markov_store, '--tensorboard', study=growing(100, 200, 800))
+  assert trained(workdir) == 160 + 20 + 40 + 640  # the trunk, and what follows alone
+  return workdir
+
+
+def test_a_budget_in_between_goes_on_from_the_trunk(tmp_path, three, alone, markov_store):
+  workdir = tmp_path / 'w'
+  shutil.copytree(three, workdir)
+  assert left(workdir, 100, 200, 800) == 0
+  assert left(workdir, 100, 200, 400, 800) == 400 - 160
+  # Evaluated after 75 and 150: the lines of its siblings of 100 and 200 steps.
+  assert left(workdir, 300) == left(workdir, 100, 200, 300, 800) == 300 - 160
+  assert left(workdir, 500) == 500 - 80  # after 125 there is no line: it starts before that
+  before = trained(workdir)
+  sweeps.sweep(workdir, markov_store, '--tensorboard', study=growing(100, 200, 400, 800))
+  assert trained(workdir) - before == 400 - 160
+  curves = sweeps.curves(workdir)
+  assert len(curves) == 4 and curves.items() <= alone.curves.items()
+  from tensorflow.python.summary.summary_iterator import summary_iterator  # slow to import
+  for run_id, curve in curves.items():
+    events = sorted((workdir / 'tensorboard' / run_id).iterdir())
+    found = [e.step for file in events for e in summary_iterator(str(file))
+             for v in e.summary.value if v.tag == 'loss/markov']
+    assert found == [json.loads(line)['step'] for line in curve.splitlines()]
+
+
+@pytest.mark.parametrize('damage', ['checkpoint', *(pytest.param(kind, marks=pytest.mark.slow)
+                                                    for kind in ('curve', 'gone'))])
+def test_a_damaged_prefix_is_made_again_once(tmp_path, three, markov_store, damage):
+  workdir = tmp_path / 'w'
+  shutil.copytree(three, workdir)
+  for path in workdir.glob('runs/*/result.json'):
+    if json.loads(path.read_text())['step'] != 800:
+      for file in path.parent.iterdir():
+        if file.name != 'spec.json':
+          file.unlink()
+  for path in workdir.glob('prefixes/*/checkpoints.json'):
+    index = workdir / json.loads(path.read_text())[-1]['folder'] / 'index.json'
+    extent = json.loads((path.parent / 'segment.json').read_text())
+    if damage == 'gone':
+      index.unlink()
+    elif damage == 'checkpoint':
+      index.write_text('{')
+    elif extent['last'] == 80:
+      curve = path.parent / 'curve.jsonl'
+      curve.write_bytes(curve.read_bytes()[:-9])
+  # A plan sees what is gone, and does not look into files.
+  assert left(workdir, 100, 200, 800) == 20 + 40 + (160 if damage == 'gone' else 0)
+  before = trained(workdir)
+  sweeps.sweep(workdir, markov_store, study=growing(100, 200, 800))
+  assert trained(workdir) - before == 20 + 40 + (80 if damage == 'curve' else 160)
+  assert sweeps.curves(workdir) == sweeps.curves(three)
+
+
+def test_no_checkpoint_of_a_prefix_stays_with_keep_none(tmp_path, alone, markov_store):
+  sweeps.sweep(tmp_path, markov_store, '--keep=none', study=growing(100, 200))
+  curves = sweeps.curves(tmp_path)
+  assert len(curves) == 2 and curves.items() <= alone.curves.items()
+  assert list(tmp_path.glob('prefixes/*/result.json'))
+  assert not list(tmp_path.glob('checkpoints/*'))
+  assert left(tmp_path, 100, 200) == 0 and left(tmp_path, 100, 200, 400) == 400
+
+
+@pytest.mark.slow
+def test_two_workers_share_prefixes(tmp_path, alone, markov_store):
+  both = [sweeps.start(tmp_path, markov_store, study=STUDY) for _ in range(2)]
+  outputs = [process.communicate(timeout=300) for process in both]
+  assert [process.returncode for process in both] == [0, 0], outputs
+  assert sweeps.curves(tmp_path) == alone.curves
+  total = sum(s.last - s.first for s in planned(tmp_path).values())
+  assert trained(tmp_path) == total  # nothing twice
+
+
+@pytest.mark.slow
+def test_a_prefix_is_taken_over_from_a_worker_that_sleeps(tmp_path, alone, markov_store):
+  flags = ('--lease_seconds=2', '--checkpoint_seconds=0')
+  sleeper = sweeps.start(tmp_path, markov_store, *flags, study=STUDY)
+  sweeps.wait_for(lambda: list(tmp_path.glob('prefixes/*/curve.jsonl')))
+  sleeper.send_signal(signal.SIGSTOP)
+  assert not sweeps.results(tmp_path)
+  sweeps.sweep(tmp_path, markov_store, *flags, study=STUDY)
+  assert sweeps.curves(tmp_path) == alone.curves
+  sleeper.send_signal(signal.SIGCONT)
+  out, err = sleeper.communicate(timeout=120)
+  assert sleeper.returncode == 0 and 'taken over by another worker' in out, err
+  assert sweeps.curves(tmp_path) == alone.curves
+
+
 @pytest.mark.parametrize('delay', [pytest.param(0.05, marks=pytest.mark.slow), 0.7])
 def test_killed_and_resumed_curves_are_the_same(tmp_path, alone, markov_store, delay):
   process = sweeps.start(tmp_path, markov_store, '--checkpoint_seconds=0.1', study=STUDY)
@@ -153,21 +268,9 @@ def test_killed_and_resumed_curves_are_the_same(tmp_path, alone, markov_store, d
     process.wait(delay)
   process.send_signal(signal.SIGKILL)
   process.communicate()
+  assert len(sweeps.results(tmp_path)) < 8  # It was killed before its end.
   sweeps.sweep(tmp_path, markov_store, study=STUDY)
   assert sweeps.curves(tmp_path) == alone.curves
-
-
-def test_a_damaged_prefix_is_passed_over(tmp_path, alone, markov_store):
-  """The runs go back to what is before it, and their curves stay the same."""
-  process = sweeps.start(tmp_path, markov_store, study=STUDY)
-  sweeps.wait_for(lambda: list(tmp_path.glob('prefixes/*/result.json')))
-  process.kill()
-  process.communicate()
-  assert not sweeps.results(tmp_path)
-  for path in tmp_path.glob('checkpoints/*/index.json'):
-    path.write_text('{')
-  done = sweeps.sweep(tmp_path, markov_store, study=STUDY)
-  assert 'damaged' in done.stdout and sweeps.curves(tmp_path) == alone.curves
 
 
 def test_a_prefix_that_diverges_blocks_its_runs(tmp_path, markov_store):

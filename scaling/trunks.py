@@ -1,0 +1,84 @@
+"""Trunks: the finished prefixes of a workdir, whichever study made them, as starts for others.
+
+What a prefix ends with depends on what acts before its end alone. So a segment can start at the
+end of any prefix whose history is its own up to there, and whose curve has the evaluations that the
+segment needs before there: a study that gains a budget goes on from what was trained for others.
+
+A trunk is sound when it lists a checkpoint at its end that is there and that nobody has found
+damaged. Only who restores it looks at the bytes, and notes damage (`Run.note_damage`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+
+from scaling import files, prefixes, runs
+from scaling.prefixes import Segment
+from scaling.runs import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Trunk:
+  """A prefix and its end."""
+
+  name: str
+  last: int
+
+
+class Trunks:
+  """The prefixes of a study and those that lie in its workdir already."""
+
+  def __init__(self, workdir: str, forest: Mapping[str, Segment]):
+    self._workdir, self._forest = workdir, forest
+    self._known: dict[str, list[Trunk]] = {}  # by segment, furthest first
+
+  def start(self, segment: Segment) -> Trunk | None:
+    """The sound trunk nearest to the end of a segment that it can start from."""
+    return next((trunk for trunk in self._fitting(segment)
+                 if sound(Run(self._workdir, trunk.name), trunk.last)), None)
+
+  def _fitting(self, segment: Segment) -> list[Trunk]:
+    if segment.name not in self._known:
+      found = [*self._ancestors(segment), *self._others(segment)]
+      self._known[segment.name] = sorted(found, key=lambda trunk: (-trunk.last, trunk.name))
+    return self._known[segment.name]
+
+  def _ancestors(self, segment: Segment) -> Iterator[Trunk]:
+    """Within a study only what a segment descends from has its history."""
+    while segment.parent is not None:
+      segment = self._forest[segment.parent]
+      yield Trunk(segment.name, segment.last)
+
+  def _others(self, segment: Segment) -> Iterator[Trunk]:
+    ends = [last for last in self._foreign if last <= segment.last]
+    for last, history in prefixes.histories(segment.spec, ends).items():
+      needed = {step for step in segment.eval_steps if step <= last}
+      for name in self._foreign[last].get(history, ()):
+        run = Run(self._workdir, name)
+        if sound(run, last) and needed <= {line['step'] for line in run.curve()}:
+          yield Trunk(name, last)
+
+  @functools.cached_property
+  def _foreign(self) -> dict[int, dict[str, list[str]]]:
+    """Names of the prefixes of other forests by their ends and what acts before these."""
+    found: dict[int, dict[str, list[str]]] = {}
+    for name in files.names(f'{self._workdir}/prefixes'):
+      if name in self._forest:
+        continue
+      try:
+        extent = files.read_json(f'{self._workdir}/prefixes/{name}/segment.json')
+        found.setdefault(int(extent['last']), {}).setdefault(extent['history'], []).append(name)
+      except (OSError, ValueError, KeyError, TypeError):
+        continue
+    return found
+
+
+def sound(run: Run, last: int) -> bool:
+  """Whether a prefix is finished and what it ended with is there, as far as can be seen without
+  reading it."""
+  if run.state() != runs.DONE:
+    return False
+  kept = run.kept()
+  return bool(kept) and kept[-1]['step'] == last
