@@ -226,6 +226,7 @@ def test_a_damaged_prefix_is_made_again_once(tmp_path, three, markov_store, dama
   assert sweeps.curves(workdir) == sweeps.curves(three)
 
 
+@pytest.mark.slow
 def test_no_checkpoint_of_a_prefix_stays_with_keep_none(tmp_path, alone, markov_store):
   sweeps.sweep(tmp_path, markov_store, '--keep=none', study=growing(100, 200))
   curves = sweeps.curves(tmp_path)
