@@ -107,7 +107,11 @@ def fits(model: ModelSpec) -> bool:
 
 
 def fault(model: ModelSpec, length: int, device: jax.Device) -> str | None:
-  """What is wrong with cuDNN's attention on a device for heads of a model, None when nothing is."""
+  """What is wrong with cuDNN's attention on a device for heads of a model, None when nothing is.
+
+  A process that does not own the device tests one of its own.
+  """
+  device = device if device in jax.local_devices() else jax.local_devices()[0]
   return _fault(cudnn, model.heads, model.head_size, min(length, TESTED_LENGTH), device)
 
 

@@ -47,7 +47,8 @@ def linear(x: Array, w_IxO: Array) -> Array:
   """x w, for x [..., I]; the weight is cast to x's dtype.
 
   The derivative by w is written as x^T g. Automatic differentiation asks for (g^T x)^T, and XLA on
-  a CPU then moves the activations and the result about: a quarter of a step.
+  a CPU then moves the activations and the result about: a quarter of a step. Its sums are in w's
+  dtype, and are not rounded to a narrower one of x.
   """
   return x @ w_IxO.astype(x.dtype)
 
@@ -59,9 +60,10 @@ def _linear_forward(x: Array, w_IxO: Array):
 def _linear_backward(saved, g: Array):
   x, w_IxO = saved
   x_TxI, g_TxO = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
-  grad_IxO = lax.dot_general(x_TxI, g_TxO, (((0,), (0,)), ((), ())))
+  grad_IxO = lax.dot_general(x_TxI, g_TxO, (((0,), (0,)), ((), ())),
+                             preferred_element_type=w_IxO.dtype)
   grad_x = lax.dot_general(g, w_IxO.astype(x.dtype), (((g.ndim - 1,), (1,)), ((), ())))
-  return grad_x, grad_IxO.astype(w_IxO.dtype)
+  return grad_x, grad_IxO
 
 
 linear.defvjp(_linear_forward, _linear_backward)
@@ -80,8 +82,9 @@ def _transposed_forward(x: Array, w_OxI: Array):
 def _transposed_backward(saved, g: Array):
   x, w_OxI = saved
   x_TxI, g_TxO = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
-  grad_OxI = lax.dot_general(g_TxO, x_TxI, (((0,), (0,)), ((), ())))
-  return g @ w_OxI.astype(x.dtype), grad_OxI.astype(w_OxI.dtype)
+  grad_OxI = lax.dot_general(g_TxO, x_TxI, (((0,), (0,)), ((), ())),
+                             preferred_element_type=w_OxI.dtype)
+  return g @ w_OxI.astype(x.dtype), grad_OxI
 
 
 linear_transposed.defvjp(_transposed_forward, _transposed_backward)

@@ -1,8 +1,10 @@
-"""The loop when a program does not fit: the run says so, and its lease is free again."""
+"""The loop: what it transfers; when a program does not fit, the run says so and frees its lease."""
 
 import contextlib
 import json
 
+import jax
+import numpy as np
 import pytest
 
 from configs import tiny
@@ -108,7 +110,35 @@ def test_a_lease_lost_on_the_way_in_goes_back_to_the_queue(tmp_path, claims, mon
   assert len(queue) == before and not list(tmp_path.glob('runs/*/result.json'))
 
 
-def test_data_on_the_device_gives_the_same_curves(tmp_path, markov_store):
+class Unread:
+  """A device array whose numbers jax.device_get alone may fetch: another way waits unseen."""
+
+  def __init__(self, value):
+    self.value = value
+
+  def __array__(self, *_, **__):
+    raise RuntimeError('fetched without jax.device_get')
+
+  __float__ = __int__ = __bool__ = __len__ = __iter__ = __getitem__ = __array__
+
+
+def _strict(monkeypatch):
+  """What programs compute is Unread; the transfer guard does not see fetches on a CPU."""
+  train, evaluate, get = Program.train, Program.evaluate, jax.device_get
+
+  def strict_train(self, *arguments):
+    state, metrics = train(self, *arguments)
+    return state, {name: Unread(value) for name, value in metrics.items()}
+
+  monkeypatch.setattr(Program, 'train', strict_train)
+  monkeypatch.setattr(Program, 'evaluate', lambda *arguments: Unread(evaluate(*arguments)))
+  monkeypatch.setattr(jax, 'device_get', lambda tree: get(jax.tree.map(
+      lambda x: x.value if isinstance(x, Unread) else x, tree)))
+
+
+def test_data_on_the_device_gives_the_same_curves_and_no_turn_transfers_unasked(
+    tmp_path, markov_store, monkeypatch):
+  _strict(monkeypatch)
   program, curves = None, []
   for room in (0, 2**40):
     workdir = tmp_path / str(room)
@@ -117,7 +147,29 @@ def test_data_on_the_device_gives_the_same_curves(tmp_path, markov_store):
       program = program or Program(Shape.of(next(iter(queue._open.values())).spec), 2, 8)
       batches = Batches(room)
       options = Options(str(workdir), worker, stores, say=str, batches=batches)
-      Loop(Pack(program, options), queue.take).train()
+      with jax.transfer_guard('disallow'):
+        Loop(Pack(program, options), queue.take).train()
     assert len(batches._there) == bool(room)
     curves.append(sweeps.curves(workdir))
   assert len(curves[0]) == 4 and curves[0] == curves[1]
+
+
+def test_a_transfer_unasked_for_is_seen(tmp_path, claims, monkeypatch):
+  """The two ways there are: arguments of a program left on the host, and numbers looked at."""
+  made = _program(claims)
+  made.compile()
+  pack = made.init([0])
+  K, shape = made.chunk, made.shape
+  arguments = (np.zeros((K, 1, shape.batch, shape.length + 1), np.int32), np.zeros((K, 1)),
+               {name: np.ones(1) for name in ('b1', 'b2', 'eps', 'weight_decay', 'clip_norm')},
+               np.ones(1, bool), 1)
+  with monkeypatch.context() as patched, jax.transfer_guard('disallow'):
+    patched.setattr(made, '_put', lambda tree, spec: tree)
+    with pytest.raises(Exception, match='Disallowed host-to-device transfer'):
+      made.train(pack, *arguments)
+  _strict(monkeypatch)
+  _, metrics = made.train(made.init([0]), *arguments)
+  for look in (np.asarray, np.isfinite, float, bool, list):
+    with pytest.raises(RuntimeError, match='without jax'):
+      look(metrics['loss'])
+  assert np.isfinite(jax.device_get(metrics)['loss'][0, 0])

@@ -115,6 +115,29 @@ def test_accumulation_is_rounding():
     np.testing.assert_allclose(grads4[name], grad, atol=1e-6)
 
 
+def test_bfloat16_keeps_float32_where_it_matters_and_trains():
+  model = ModelSpec(layers=1, width=16, heads=2, dtype='bfloat16')
+  curve, norms, pack, _ = packs.curve(1, shape=program.Shape(model, V, L, B), steps=60, peak=1e-2)
+  wide, their_norms, *_ = packs.curve(1, steps=20, peak=1e-2)
+  state = {leaf.dtype for leaf in jax.tree.leaves((pack.params, pack.mu, pack.nu))}
+  assert state == {np.dtype('float32')} and curve.dtype == norms.dtype == np.float32
+  assert not np.array_equal(curve[:20], wide)
+  np.testing.assert_allclose(curve[:20], wide, rtol=1e-2)
+  np.testing.assert_allclose(norms[0], their_norms[0], rtol=1e-2)
+  assert curve[-10:].mean() < curve[:5].mean() - 0.5
+  tokens = jax.ShapeDtypeStruct((B, L + 1), np.int32)
+  params = jax.tree.map(lambda leaf: leaf[0], pack.params)
+  loss, grads = jax.eval_shape(lambda p, t: step.gradients(model, V, p, t), params, tokens)
+  assert {loss.dtype, *(g.dtype for g in grads.values())} == {np.dtype('float32')}
+  text = jax.jit(lambda p, t: step.gradients(model, V, p, t)).lower(params, tokens).as_text()
+  assert f'-> tensor<16x{3 * model.width}xf32>' in text  # x^T g is not rounded to bfloat16
+  wide_only = [line for line in text.splitlines()
+               if 'rsqrt' in line or ('exponential' in line and f'x{model.hidden}x' not in line)]
+  shapes = ' '.join(wide_only)
+  assert 'rsqrt' in shapes and f'x{L}x{L}xf32' in shapes and f'x{L}x{V}xf32' in shapes
+  assert 'bf16' not in shapes  # normalisation, attention's softmax, loss; not the gate's sigmoid
+
+
 def test_training_transfers_nothing_by_itself():
   made = packs.compiled(SHAPE, 2, K, program.lane_form('cpu'))
   pack = made.init([0, 1])
