@@ -13,6 +13,8 @@ import os
 import tempfile
 import time
 
+import shapes  # beside this file
+
 from analysis import logs
 from scaling import specs
 
@@ -50,10 +52,12 @@ def write(workdir: str, runs: int, lines: int) -> None:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser()
+  parser = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--runs', type=int, default=10_000)
   parser.add_argument('--lines', type=int, default=50)
   options = parser.parse_args()
+  print(shapes.conditions())
   with tempfile.TemporaryDirectory() as workdir:
     write(workdir, options.runs, options.lines)
     for turn in ('first', 'second'):

@@ -9,6 +9,8 @@ import argparse
 import tempfile
 import time
 
+import shapes  # beside this file
+
 from scaling import grid, prefixes, segments, specs, study
 from scaling.data import token_store
 
@@ -49,9 +51,11 @@ class _Store:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser()
+  parser = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--runs', type=int, default=100_000)
   options = parser.parse_args()
+  print(shapes.conditions())
   start = begun = time.perf_counter()
   spent = time.process_time()
 

@@ -8,6 +8,7 @@ tokens and the wall time of both, and whether the curves are the same bytes.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 
@@ -31,7 +32,11 @@ def get_config() -> ConfigDict:
 
 
 def main() -> None:
-  import sweeps  # beside this file, which is also the study that it trains
+  import shapes  # beside this file, which is also the study that it trains
+  import sweeps
+  argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+                          ).parse_args()
+  print(shapes.conditions(), flush=True)
   with tempfile.TemporaryDirectory() as folder:
     store = sweeps.prepare(folder)
     plan = sweeps.plan(__file__, f'{folder}/shared', store)

@@ -30,10 +30,13 @@ def get_config() -> ConfigDict:
 
 
 def main() -> None:
-  import sweeps  # beside this file, which is also the study that it trains
-  parser = argparse.ArgumentParser()
+  import shapes  # beside this file, which is also the study that it trains
+  import sweeps
+  parser = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('--steps', type=int, default=400)
   options = parser.parse_args()
+  print(shapes.conditions(), flush=True)
   with tempfile.TemporaryDirectory() as folder:
     store = sweeps.prepare(folder)
     seconds, status = sweeps.sweep(__file__, f'{folder}/w', store,
