@@ -54,7 +54,7 @@ def of_workdir(workdir: str, table: pd.DataFrame) -> str:
              page.table(['N', 'tokens a step', 'runs', *_HEAD] if several
                         else ['run', 'N', 'tokens a step', *_HEAD], rows),
              page.note('A run has its part of the time of the packs that it was trained in; '
-                       'idle time between packs is counted for the study alone.')]
+                       'idle time and shared prefixes are counted for the study alone.')]
   return '\n'.join(body) + '</section>'
 
 
