@@ -59,6 +59,11 @@ def key(shape: Shape, device_kind: str) -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def record_path(workdir: str, shape: Shape) -> str:
+  """The record of a shape on this machine's devices."""
+  return f'{workdir}/programs/{key(shape, jax.devices()[0].device_kind)}.json'
+
+
 def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
            accumulation: int | None = None, data: int = 1) -> tuple[Settings, dict[str, Any]]:
   """The recorded settings of a shape on this machine's devices, recording them if there are none.
@@ -68,7 +73,7 @@ def settle(workdir: str, shape: Shape, members: int, lanes: int | None = None,
   the recorded mesh does not fit the devices, or the recorded kernels fail there.
   """
   device = jax.devices()[0]
-  path = f'{workdir}/programs/{key(shape, device.device_kind)}.json'
+  path = record_path(workdir, shape)
   if not files.exists(path):
     settings = choose(shape, members, lanes, accumulation, data)
     build(shape, settings)  # Refuses what cannot be before it is recorded.

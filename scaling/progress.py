@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from scaling import files, usage
 from scaling.segments import Claimed
 from scaling.train.pack import Pack
+from scaling.train.program import Program
 
 
 class Progress(Protocol):
@@ -26,9 +27,10 @@ class Work:
 
   def __init__(self, flops: float, settled: float, runs: int, done: int, peak: float | None):
     self.flops, self.settled, self.runs, self.peak = flops, settled, runs, peak
-    self._before: dict[str, Any] = {'done': done, 'tokens': 0, 'flops': 0, 'compilations': 0}
+    self._before: dict[str, Any] = {'done': done, 'tokens': 0, 'flops': 0}
     self._seconds = dict.fromkeys(usage.KINDS, 0.0)
     self._pack: Pack | None = None
+    self._programs: list[Program] = []
     self._start = time.monotonic()
 
   def count(self, pack: Pack) -> None:
@@ -36,12 +38,14 @@ class Work:
     self._before = {name: self._total(name) for name in self._before}
     self._seconds = self.seconds
     self._pack = pack
+    if not any(pack.program is program for program in self._programs):
+      self._programs.append(pack.program)
 
   def _total(self, name: str) -> Any:
     if self._pack is None:
       return self._before[name]
     now = {'done': len(self._pack.finished), 'tokens': self._pack.tokens,
-           'flops': self._pack.flops, 'compilations': self._pack.compilations}
+           'flops': self._pack.flops}
     return self._before[name] + now[name]
 
   @property
@@ -55,7 +59,8 @@ class Work:
 
   @property
   def compilations(self) -> int:
-    return self._total('compilations')
+    """Executables that this process had to make, ahead or not."""
+    return sum(program.compilations for program in self._programs)
 
   @property
   def seconds(self) -> dict[str, float]:

@@ -104,6 +104,10 @@ class Queue:
   def __len__(self) -> int:
     return len(self._open)
 
+  def specs(self) -> list[RunSpec]:
+    """What is left, in the order in which it is handed out."""
+    return [segment.spec for segment in self._open.values()]
+
   def put_back(self, claimed: Claimed) -> None:
     """What could not be trained now: its lease was lost, or what it continues is unsound."""
     self._open[claimed.run.run_id] = claimed.segment

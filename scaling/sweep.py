@@ -8,6 +8,7 @@ Running the same command again is always safe and does only what is missing. Exi
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import json
@@ -116,7 +117,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
   """Trains what is missing, shares the work with other workers, and waits for what they hold."""
   import jax  # pylint: disable=import-outside-toplevel
 
-  from scaling import programs, progress  # pylint: disable=import-outside-toplevel
+  from scaling import executables, programs, progress  # pylint: disable=import-outside-toplevel
   from scaling.train import batches, checkpoint  # pylint: disable=import-outside-toplevel
   from scaling.train.loop import Loop  # pylint: disable=import-outside-toplevel
   from scaling.train.pack import Options, Pack  # pylint: disable=import-outside-toplevel
@@ -127,7 +128,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
     programs.build(shape, programs.choose(shape, 1, _pack(), _ACCUMULATION.value,
                                           _DATA_PARALLEL.value))
   _prepare_workdir(planned, forest, workdir)
-  _use_compilation_cache(workdir)
+  executables.use_cache(workdir)
   worker = Worker(workdir, _LEASE_SECONDS.value)
   todo = segments.remaining(workdir, forest, _RETRY_FAILED.value)
   total = sum(_flops(s.spec) * s.tokens for s in forest.values())
@@ -151,17 +152,18 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
         batches.Batches(batches.room(jax.devices()[0])),
         watch=functools.partial(_watch, work, show, worker, meter), lost=queue.put_back,
         begin=recorder.begin, record=recorder)
-    compiled: dict[Shape, Any] = {}  # one program a shape, however often the sweep returns to it
+    compiled = executables.Executables(
+        workdir, collections.Counter(Shape.of(r.spec) for r in planned.runs), _pack(),
+        _ACCUMULATION.value, _DATA_PARALLEL.value, show.say)
     while todo and len(queue) and not stop.is_set():
       claimed = queue.take()
       if claimed is None:  # Others hold what is left: wait for them, or for their leases to end.
         stop.wait(min(1.0, _LEASE_SECONDS.value / 5))
         continue
       with _released_on_error(claimed):
-        shape = Shape.of(claimed.spec)
-        if shape not in compiled:
-          compiled[shape] = _program(workdir, shape, _count(planned, claimed), show.say)
-      pack = Pack(compiled[shape], options)
+        program = compiled.get(Shape.of(claimed.spec))
+        compiled.ahead(Shape.of(spec) for spec in queue.specs())
+      pack = Pack(program, options)
       work.count(pack)
       Loop(pack, _takes(queue, claimed)).train()
       if stop.is_set() and claimed.lease.held:  # Stopped before the pack had taken it up.
@@ -212,12 +214,6 @@ def _takes(queue: segments.Queue, first: segments.Claimed) -> Callable[[], Any]:
   return take
 
 
-def _count(planned: study.Study, claimed: segments.Claimed) -> int:
-  """How many runs of the study have a claimed run's shape."""
-  from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
-  return sum(Shape.of(r.spec) == Shape.of(claimed.spec) for r in planned.runs)
-
-
 @contextlib.contextmanager
 def _released_on_error(claimed: segments.Claimed) -> Iterator[None]:
   try:
@@ -225,24 +221,6 @@ def _released_on_error(claimed: segments.Claimed) -> Iterator[None]:
   except BaseException:
     claimed.lease.release()
     raise
-
-
-def _program(workdir: str, shape: Any, members: int, say: Callable[[str], None]) -> Any:
-  """The recorded program of a shape; says where it is not what was asked for."""
-  from scaling import programs  # pylint: disable=import-outside-toplevel
-  settings, record = programs.settle(workdir, shape, members, _pack(), _ACCUMULATION.value,
-                                     _DATA_PARALLEL.value)
-  for flag, asked, used in (
-      ('pack', _pack() or settings.lanes, settings.lanes),
-      ('accumulation', _ACCUMULATION.value or settings.accumulation, settings.accumulation),
-      ('data_parallel', _DATA_PARALLEL.value, settings.data)):
-    if asked != used:
-      say(f'--{flag}={asked}: this workdir trains the shape with {used}, and goes on so, since '
-          'another program would give other bits')
-  if record.get('versions') != programs.versions():
-    say(f'this workdir began with {record.get("versions")}, this is {programs.versions()}: curves '
-        'may differ beyond rounding from those of before')
-  return programs.build(shape, settings)
 
 
 def _watch(work: Any, show: Any, worker: Worker, meter: usage.Meter, pack: Any) -> None:
@@ -272,13 +250,6 @@ def _prepare_workdir(planned: study.Study, forest: Mapping[str, prefixes.Segment
     if files.no_room(error):
       raise
     raise bad('--workdir', workdir, f'it cannot be written to: {error.strerror}') from error
-
-
-def _use_compilation_cache(workdir: str) -> None:
-  """Compiled programs are kept in the workdir, private to it, for resumed sweeps."""
-  import jax  # pylint: disable=import-outside-toplevel
-  jax.config.update('jax_compilation_cache_dir', f'{workdir}/compiled')
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 
 
 class _StopFlag:

@@ -57,17 +57,11 @@ class Pack:
     self.seconds = dict.fromkeys(('compile', 'data', 'train', 'evaluate', 'checkpoint'), 0.0)
     self._saves = 0
     self.saved = time.monotonic()  # when it was last saved
-    self._compiled = program.compilations  # before this pack
 
   @property
   def flops(self) -> float:
     """Counted FLOPs of the tokens trained."""
     return self.tokens * self._flops_per_token
-
-  @property
-  def compilations(self) -> int:
-    """Executables that this pack had to make."""
-    return self.program.compilations - self._compiled
 
   @property
   def active(self) -> list[tuple[int, Lane]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -104,6 +105,7 @@ class Program:
     device = self.mesh.devices.flat[0]
     self.form = lane_form(device.platform)
     self.compilations = 0
+    self._compiling = threading.Lock()
     _check(self)
     self.kernels = kernels or Kernels.of(shape.model, shape.vocab_size, shape.length,
                                          lanes // self.mesh.shape['run'], device)
@@ -177,9 +179,10 @@ class Program:
   # Compilation.
 
   def compile(self) -> float:
-    """Compiles what is not compiled yet; returns the seconds it took."""
+    """Compiles what is not compiled yet, or waits for the thread that does; returns the seconds."""
     start = time.perf_counter()
-    _ = self._train, self._evaluate
+    with self._compiling:
+      _ = self._train, self._evaluate
     return time.perf_counter() - start
 
   def bytes_needed(self) -> int | None:

@@ -1,0 +1,100 @@
+"""The programs of a sweep, one a shape; the next shape's is compiled while this one trains.
+
+Compiled programs are also kept in the workdir, private to it, so that a resumed sweep and other
+workers read them. A file there that cannot be read is compiled again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+
+from scaling import files, programs
+from scaling.errors import InputError
+from scaling.train.program import Program, Shape
+
+
+def use_cache(workdir: str) -> None:
+  """Keeps what takes half a second to compile in WORKDIR/compiled."""
+  jax.config.update('jax_compilation_cache_dir', f'{workdir}/compiled')
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+class Executables:
+  """One program a shape, however often the sweep returns to it.
+
+  `members` counts the study's runs of each shape; `lanes`, `accumulation` and `data` are what was
+  asked for (scaling/programs.py). `background`: whether `ahead` compiles; None: on accelerators
+  only, since on a CPU it would take the cores that train.
+  """
+
+  def __init__(self, workdir: str, members: Mapping[Shape, int], lanes: int | None,
+               accumulation: int | None, data: int, say: Callable[[str], None],
+               background: bool | None = None):
+    self._workdir, self._members, self._say = workdir, members, say
+    self._lanes, self._accumulation, self._data = lanes, accumulation, data
+    self._background = jax.devices()[0].platform != 'cpu' if background is None else background
+    self._made: dict[Shape, Program] = {}
+    self._thread: threading.Thread | None = None
+
+  def get(self, shape: Shape) -> Program:
+    """The program of a shape, not necessarily compiled yet; what it costs is the pack's to count.
+
+    The first time its settings are chosen, and measured with lanes None on accelerators; it then
+    waits for a compilation in the background, which would disturb the measurement.
+    """
+    if shape not in self._made:
+      if not self._settled(shape):
+        self.wait()
+      self._made[shape] = self._program(shape)
+    return self._made[shape]
+
+  def ahead(self, queue: Iterable[Shape]) -> None:
+    """Begins to compile the first shape of the queue that has no program yet.
+
+    Only with recorded settings or given lanes: packs cannot be timed while another trains. An
+    error is left to the pack that needs the program: it compiles again, and fails there.
+    """
+    if not self._background or (self._thread is not None and self._thread.is_alive()):
+      return
+    shape = next((s for s in queue if s not in self._made), None)
+    if shape is None or not self._settled(shape):
+      return
+    try:
+      program = self._made[shape] = self._program(shape)
+    except InputError:
+      return
+    self._thread = threading.Thread(target=_compile, args=(program,), name='compile-ahead')
+    self._thread.start()
+
+  def wait(self) -> None:
+    """Until nothing is compiled in the background."""
+    if self._thread is not None:
+      self._thread.join()
+
+  def _settled(self, shape: Shape) -> bool:
+    return self._lanes is not None or files.exists(programs.record_path(self._workdir, shape))
+
+  def _program(self, shape: Shape) -> Program:
+    """The recorded program of a shape; says where it is not what was asked for."""
+    settings, record = programs.settle(self._workdir, shape, self._members[shape], self._lanes,
+                                       self._accumulation, self._data)
+    for flag, asked, used in (
+        ('pack', self._lanes or settings.lanes, settings.lanes),
+        ('accumulation', self._accumulation or settings.accumulation, settings.accumulation),
+        ('data_parallel', self._data, settings.data)):
+      if asked != used:
+        self._say(f'--{flag}={asked}: this workdir trains the shape with {used}, and goes on so, '
+                  'since another program would give other bits')
+    if record.get('versions') != programs.versions():
+      self._say(f'this workdir began with {record.get("versions")}, this is '
+                f'{programs.versions()}: curves may differ beyond rounding from those of before')
+    return programs.build(shape, settings)
+
+
+def _compile(program: Program) -> None:
+  with contextlib.suppress(Exception):  # It comes again, where it can be told whose it is.
+    program.compile()
