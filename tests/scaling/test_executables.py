@@ -32,7 +32,7 @@ def test_sixty_runs_over_four_shapes_compile_four_train_programs(tmp_path, monke
                                                                  background):
   # Stand-ins: what is compiled does not matter, only how often.
   monkeypatch.setattr(step, 'train_steps', lambda model, size, pack, tokens, lr, *_: (pack, lr, lr))
-  monkeypatch.setattr(step, 'window_losses', lambda model, size, params, windows: windows.sum(1))
+  monkeypatch.setattr(step, 'window_losses', lambda model, size, params, w, *_: w.sum(1))
   found, work = made(tmp_path, background=background), Work(1.0, 0.0, 60, 0, None)
   queue = SHAPES * 15
   used = []
