@@ -96,7 +96,8 @@ def column(table: pd.DataFrame, flag: str, name: str) -> np.ndarray:
   """A column that a flag names, as texts. InputError if there is none."""
   if name not in table:
     raise InputError(missing(f'{flag}: no column {name!r}', name, table))
-  return table[name].astype(str).to_numpy(object)
+  # Not astype(str), which keeps missing values as they are.
+  return np.array([str(value) for value in table[name]], object)
 
 
 def _averaged(sample: Sample, options: Options, named: list[np.ndarray], swept: list[np.ndarray],
