@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+import re
 import types
 import typing
 from typing import Any, ClassVar
@@ -26,7 +27,10 @@ from scaling.errors import InputError, bad
 ACTIVATIONS = ('swiglu', 'gelu')
 DTYPES = ('float32', 'bfloat16', 'float64')
 OPTIMIZERS = ('adamw',)
-SCHEDULES = ('constant', 'cosine', 'linear', 'inverse_sqrt', 'wsd')
+SCHEDULES = ('constant', 'cosine', 'linear', 'inverse_sqrt', 'wsd', 'infinite')
+COOLDOWNS = ('cosine', 'inverse_sqrt')
+MIXTURES = ('constant', 'step', 'temperature')
+SPACINGS = ('even', 'decaying')
 TOKENIZERS = ('bpe', 'bytes', 'symbols')
 
 
@@ -77,12 +81,37 @@ class DomainSpec:
   weight: float = 1.0  # r, its share of the training sequences
   unique_tokens: int | None = None  # U: train on the first U tokens only; None: the whole split
   fingerprint: str = ''  # of its token store, filled in when a study meets its stores
+  late_weight: float | None = None  # its share once a mixture of schedule `step` has changed
 
   def check(self, path: str) -> None:
     if not 0 <= self.weight <= 1:
       raise bad(f'{path}.weight', self.weight, 'it must lie in [0, 1]')
+    if self.late_weight is not None and not 0 <= self.late_weight <= 1:
+      raise bad(f'{path}.late_weight', self.late_weight, 'it must lie in [0, 1]')
     if self.unique_tokens is not None:
       _positive(self, path, 'unique_tokens')
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureSpec:
+  """How the domains' shares move during a run (scaling/data/mixture.py has the formulas)."""
+
+  VERSION: ClassVar[int] = 1
+  schedule: str = 'constant'
+  change_at: float | None = None  # step: the share of the run after which `late_weight` holds
+  temperature: float = 1.0  # temperature: tau at the first step
+  final_temperature: float = 1.0  # and at the last
+
+  def check(self, path: str) -> None:
+    _one_of(self, path, 'schedule', MIXTURES)
+    _positive(self, path, 'temperature', 'final_temperature')
+    if (self.schedule == 'step') != (self.change_at is not None):
+      raise bad(f'{path}.change_at', self.change_at, 'the schedule step needs it, no other has it')
+    if self.change_at is not None and not 0 < self.change_at < 1:
+      raise bad(f'{path}.change_at', self.change_at, 'it must lie in (0, 1)')
+    if self.schedule != 'temperature' and (self.temperature, self.final_temperature) != (1, 1):
+      raise bad(f'{path}.temperature', (self.temperature, self.final_temperature),
+                'only the schedule temperature has temperatures')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +125,7 @@ class DataSpec:
   tokenizer_corpora: str | None = None  # bpe: what it was trained on, 'a+b'; None: all the domains
   length: int = 128  # L, predicted tokens a sequence
   batch: int = 16  # B, sequences a step
+  mixture: MixtureSpec = MixtureSpec()
 
   @property
   def tokens_per_step(self) -> int:
@@ -115,10 +145,24 @@ class DataSpec:
       raise bad(f'{path}.vocab_size', self.vocab_size, 'the bytes tokenizer has exactly 256')
     if not self.domains:
       raise bad(f'{path}.domains', {}, 'it must name at least one corpus')
-    total = math.fsum(d.weight for d in self.domains.values())
+    self._check_sum(path, 'weight')
+    self.mixture.check(f'{path}.mixture')
+    late = [name for name, d in self.domains.items() if d.late_weight is not None]
+    if self.mixture.schedule == 'step':
+      for name in sorted(set(self.domains) - set(late)):
+        raise bad(f'{path}.domains.{name}.late_weight', None,
+                  'the mixture schedule step needs it of every domain')
+      self._check_sum(path, 'late_weight')
+    elif late:
+      raise bad(f'{path}.domains.{late[0]}.late_weight', self.domains[late[0]].late_weight,
+                'only the mixture schedule step has it')
+
+  def _check_sum(self, path: str, field: str) -> None:
+    weights = {name: getattr(d, field) for name, d in self.domains.items()}
+    total = math.fsum(weights.values())
     if abs(total - 1) > 1e-9:
-      weights = {name: d.weight for name, d in self.domains.items()}
-      raise bad(f'{path}.domains', weights, f'the weights must sum to 1, these sum to {total:.6g}')
+      raise bad(f'{path}.domains', weights,
+                f'the {field}s must sum to 1, these sum to {total:.6g}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +176,12 @@ class OptimSpec:
   warmup_steps: int | None = None  # linear from 0; counted in steps, or
   warmup_fraction: float | None = None  # as a share of the run (which forbids shared prefixes)
   final_lr: float = 0.1  # as a share of peak_lr: where cosine, linear and wsd end
-  decay_fraction: float = 0.2  # wsd: the last share of the run
+  decay_fraction: float = 0.2  # wsd and infinite: the last share of the run
+  constant_lr: float | None = None  # infinite: its constant rate, as a share of peak_lr
+  cooldown_steps: int | None = None  # infinite: from the peak to the constant rate, or
+  cooldown_fraction: float | None = None  # as a share of the run
+  cooldown: str = 'cosine'  # infinite: its shape
+  cooldown_curvature: float = 1.0  # infinite with inverse_sqrt: a in 1 / sqrt(1 + a x)
   b1: float = 0.9
   b2: float = 0.95
   eps: float = 1e-8
@@ -150,6 +199,7 @@ class OptimSpec:
       raise bad(f'{path}.warmup_steps', self.warmup_steps, 'it must be >= 0')
     if self.clip_norm is not None:
       _positive(self, path, 'clip_norm')
+    self._check_infinite(path)
     for name in ('warmup_fraction', 'final_lr', 'decay_fraction'):
       value = getattr(self, name)
       if value is not None and not 0 <= value <= 1:
@@ -160,17 +210,85 @@ class OptimSpec:
     if self.weight_decay < 0:
       raise bad(f'{path}.weight_decay', self.weight_decay, 'it must be >= 0')
 
+  def _check_infinite(self, path: str) -> None:
+    _one_of(self, path, 'cooldown', COOLDOWNS)
+    _positive(self, path, 'cooldown_curvature')
+    for name in ('constant_lr', 'cooldown_steps', 'cooldown_fraction'):
+      if self.schedule != 'infinite' and getattr(self, name) is not None:
+        raise bad(f'{path}.{name}', getattr(self, name), 'only the schedule infinite has it')
+    if self.schedule != 'infinite':
+      return
+    if self.constant_lr is None or not 0 < self.constant_lr <= 1:
+      raise bad(f'{path}.constant_lr', self.constant_lr,
+                'the schedule infinite needs it, a share of peak_lr in (0, 1]')
+    if (self.cooldown_steps is None) == (self.cooldown_fraction is None):
+      raise bad(f'{path}.cooldown_steps', self.cooldown_steps,
+                'the schedule infinite needs it or cooldown_fraction, not both')
+    if self.cooldown_steps is not None and self.cooldown_steps < 0:
+      raise bad(f'{path}.cooldown_steps', self.cooldown_steps, 'it must be >= 0')
+    if self.cooldown_fraction is not None and not 0 <= self.cooldown_fraction <= 1:
+      raise bad(f'{path}.cooldown_fraction', self.cooldown_fraction, 'it must lie in [0, 1]')
+    if self.decay_fraction > 0 and self.final_lr <= 0:
+      raise bad(f'{path}.final_lr', self.final_lr,
+                'the schedule infinite anneals exponentially: it must be positive')
+
 
 @dataclasses.dataclass(frozen=True)
 class EvalSpec:
-  """When and on how much a run is evaluated: every domain, on the first windows of `valid`."""
+  """When and on how much a run is evaluated: every domain, on the first windows of `valid`.
+
+  Spacing `even`: after a share i / points of the steps, i = 1 .. points. `decaying`: their density
+  falls as exp(-decay step / steps), as in method M4 of the D-CPT law's appendix (arXiv 2406.01375):
+  after a share -ln(1 - (i / points) (1 - exp(-decay))) / decay.
+  """
 
   VERSION: ClassVar[int] = 1
-  points: int = 8  # evaluations, evenly spaced, the last one at the last step
+  points: int = 8  # evaluations, the last one at the last step
   windows: int = 256  # a domain, of `length` tokens each
+  spacing: str = 'even'
+  decay: float = 3.0  # of spacing `decaying`
+  final_windows: int | None = None  # at the last step, `windows` of them first; None: `windows`
 
   def check(self, path: str) -> None:
-    _positive(self, path, 'points', 'windows')
+    _positive(self, path, 'points', 'windows', 'decay')
+    _one_of(self, path, 'spacing', SPACINGS)
+    if self.final_windows is not None and self.final_windows <= self.windows:
+      raise bad(f'{path}.final_windows', self.final_windows,
+                f'it must exceed windows = {self.windows}, or be None')
+
+  def steps(self, total: int) -> tuple[int, ...]:
+    """The steps (updates done) after which a run of `total` is evaluated; the last is `total`."""
+    if self.spacing == 'even':
+      return tuple(-(-i * total // self.points) for i in range(1, self.points + 1))
+    found: list[int] = []
+    for i in range(1, self.points + 1):
+      share = -math.log1p(i / self.points * math.expm1(-self.decay)) / self.decay
+      after = found[-1] + 1 if found else 1
+      found.append(min(max(math.ceil(share * total - 1e-9), after), total - self.points + i))
+    return tuple(found)
+
+
+@dataclasses.dataclass(frozen=True)
+class InitSpec:
+  """Where a run starts: from another run's parameters after `step` updates, or from scratch."""
+
+  VERSION: ClassVar[int] = 1
+  run: str = ''  # the parent's run id; '': from scratch
+  step: int | None = None  # updates of the parent; None: all
+  optimizer: bool = False  # go on with its optimizer's moments, too
+  schedule: bool = False  # count the steps of the learning-rate schedule on from `step`
+  data: bool = True  # go on in every domain where it stopped; False: start the domains over
+
+  def check(self, path: str) -> None:
+    if not self.run:
+      for name in ('step', 'optimizer', 'schedule', 'data'):
+        if getattr(self, name) != getattr(InitSpec(), name):
+          raise bad(f'{path}.{name}', getattr(self, name),
+                    f'it has no effect without a parent ({path}.run, or config.stages)')
+    elif not re.fullmatch('[0-9a-f]{16}', self.run):
+      raise bad(f'{path}.run', self.run, 'it must be a run id, 16 hexadecimal digits')
+    if self.step is not None:
+      _positive(self, path, 'step')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +300,7 @@ class RunSpec:
   data: DataSpec = DataSpec()
   optim: OptimSpec = OptimSpec()
   evaluation: EvalSpec = EvalSpec()
+  init: InitSpec = InitSpec()
   steps: int = 1000
   seed: int = 0
 
@@ -193,11 +312,10 @@ class RunSpec:
   @property
   def eval_steps(self) -> tuple[int, ...]:
     """The steps (updates done) after which the run is evaluated; the last is `steps`."""
-    points = self.evaluation.points
-    return tuple(-(-i * self.steps // points) for i in range(1, points + 1))
+    return self.evaluation.steps(self.steps)
 
   def check(self, path: str = 'base') -> None:
-    for name in ('model', 'data', 'optim', 'evaluation'):
+    for name in ('model', 'data', 'optim', 'evaluation', 'init'):
       getattr(self, name).check(f'{path}.{name}')
     for name, domain in self.data.domains.items():
       domain.check(f'{path}.data.domains.{name}')

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from scaling.data import token_store
+import numpy as np
+
+from scaling.data import mixture, token_store
 from scaling.data.token_store import TokenStore
 from scaling.errors import InputError, bad
 from scaling.specs import DataSpec, DomainSpec, RunSpec
@@ -63,10 +65,12 @@ class Supply:
       raise bad(f'{path}.fingerprint', domain.fingerprint,
                 f'the token store has {store.fingerprint}')
     windows = self._count(store, name, 'valid', length, None)
-    if spec.evaluation.windows > windows:
-      raise bad('config.base.evaluation.windows', spec.evaluation.windows,
+    field = 'windows' if spec.evaluation.final_windows is None else 'final_windows'
+    wanted = getattr(spec.evaluation, field)
+    if wanted > windows:
+      raise bad(f'config.base.evaluation.{field}', wanted,
                 f'the validation text of {name} has {windows} of {length} tokens')
-    if domain.weight == 0:
+    if domain.weight == 0 and not domain.late_weight:
       return
     unique = domain.unique_tokens
     if unique is not None and unique > store.count('train'):
@@ -77,7 +81,11 @@ class Supply:
       field, value = (('config.base.data.length', length) if unique is None
                       else (f'{path}.unique_tokens', unique))
       raise bad(field, value, f'one window takes {length + 1} tokens')
-    wanted = spec.steps * spec.data.batch * domain.weight  # windows
+    steps = spec.steps * domain.weight  # in which it would be alone
+    if mixture.moves(spec.data):
+      column = mixture.names(spec.data).index(name)
+      steps = float(mixture.sums(spec.data, np.array([spec.steps]), spec.steps)[0, column])
+    wanted = spec.data.batch * steps  # windows
     if wanted > windows * self._max_epochs:
       epochs = wanted / windows
       raise bad('config.base.steps', spec.steps,

@@ -84,14 +84,18 @@ class Feed:
     data = self.spec.data
     steps = np.arange(first_step, first_step + count)
     domain, window, after = sampler.draw(
-        self.spec.seed, mixture.weights(data, steps), data.batch, drawn, self.windows, self.names,
-        self._start, data.batch * mixture.sums(data, steps))
+        self.spec.seed, mixture.weights(data, steps, self.spec.steps), data.batch, drawn,
+        self.windows, self.names, self._start,
+        data.batch * mixture.sums(data, steps, self.spec.steps))
     return domain, token_store.start(window, data.length), after
 
   def eval_windows(self, domain: str) -> np.ndarray:
-    """int32 [W, L + 1]: the first `evaluation.windows` windows of the domain's `valid` split."""
-    store = self.stores[self.names.index(domain)]
-    wanted, length = self.spec.evaluation.windows, self.spec.data.length
+    """int32 [W, L + 1]: the first windows of the domain's `valid` split, as many as are ever used.
+
+    W is `evaluation.final_windows`, or `evaluation.windows` when that is None.
+    """
+    store, evaluation = self.stores[self.names.index(domain)], self.spec.evaluation
+    wanted, length = evaluation.final_windows or evaluation.windows, self.spec.data.length
     there = store.windows('valid', length)
     if there < wanted:
       raise bad('evaluation.windows', wanted,
@@ -102,10 +106,12 @@ class Feed:
     """What a run with these counts has been trained on, by domain.
 
     tokens: D, predicted tokens; unique: U, those of distinct windows; epochs: passes over the
-    domain; characters and bytes: D times the training split's mean per token.
+    domain; characters and bytes: D times the training split's mean per token. What its ancestors
+    drew is not counted.
     """
     length, found = self.spec.data.length, {}
-    for name, store, taken, windows in zip(self.names, self.stores, drawn, self.windows):
+    own = [d - start for d, start in zip(drawn, self._start, strict=True)]
+    for name, store, taken, windows in zip(self.names, self.stores, own, self.windows):
       tokens = taken * length
       found[name] = {
           'tokens': tokens,

@@ -21,6 +21,12 @@ share = st.floats(0, 1, allow_nan=False)
 positive = st.floats(1e-12, 1e6)
 names = st.text('abcdefghijklmnopqrstuvwxyz_', min_size=1, max_size=8)
 
+
+def infinite(schedule):
+  """What the infinite schedule needs, and no other has."""
+  return {'constant_lr': 0.5, 'cooldown_fraction': 0.25} if schedule == 'infinite' else {}
+
+
 models = st.builds(
     lambda heads, half, **fields: ModelSpec(heads=heads, width=2 * heads * half, **fields),
     heads=st.integers(1, 8), half=st.integers(1, 32), layers=st.integers(1, 20),
@@ -44,8 +50,9 @@ def data_specs(draw):
 
 
 optims = st.builds(
-    OptimSpec, peak_lr=positive, schedule=st.sampled_from(specs.SCHEDULES),
-    warmup_fraction=st.none() | share, final_lr=share, decay_fraction=share,
+    lambda schedule, **fields: OptimSpec(schedule=schedule, **fields, **infinite(schedule)),
+    peak_lr=positive, schedule=st.sampled_from(specs.SCHEDULES),
+    warmup_fraction=st.none() | share, final_lr=st.floats(1e-3, 1), decay_fraction=share,
     b1=st.floats(0, 0.999), b2=st.floats(0, 0.999), eps=positive, weight_decay=positive,
     clip_norm=st.none() | positive)
 runs = st.builds(RunSpec, model=models, data=data_specs(), optim=optims,
@@ -128,6 +135,23 @@ def test_evaluations_end_at_the_last_step(steps, points):
   assert max(gaps) - min(gaps) <= 1
 
 
+@settings(deadline=None)
+@given(st.integers(1, 10**6), st.integers(1, 50), st.floats(1e-3, 20))
+def test_decaying_evaluations_are_as_many_and_ever_further_apart(steps, points, decay):
+  steps = max(steps, points)
+  found = EvalSpec(points=points, spacing='decaying', decay=decay).steps(steps)
+  assert len(set(found)) == points and found[-1] == steps and found[0] >= 1
+  gaps = [b - a for a, b in zip((0, *found), found)]
+  assert min(gaps) >= 1
+  assert all(b >= a - 1 for a, b in zip(gaps, gaps[1:])) or min(gaps) == 1
+
+
+def test_the_density_of_decaying_evaluations_falls_exponentially():
+  found = EvalSpec(points=1000, spacing='decaying', decay=3.0).steps(10**7)
+  halves = sum(s <= 5 * 10**6 for s in found) / 1000
+  assert abs(halves - (1 - math.exp(-1.5)) / (1 - math.exp(-3))) < 2e-3
+
+
 @pytest.mark.parametrize('path, value, message', [
     ('model.width', 0, 'base.model.width: 0 is not allowed; it must be positive'),
     ('model.width', 64.0, 'base.model.width: 64.0 is not allowed; it must be int, not float'),
@@ -160,6 +184,19 @@ def test_evaluations_end_at_the_last_step(steps, points):
     ('optim', {'warmup_steps': 1, 'warmup_fraction': 0.1}, 'give it or warmup_steps (now 1)'),
     ('optim.clip_norm', 0, 'base.optim.clip_norm: 0.0'),
     ('optim.weight_decay', -0.1, 'base.optim.weight_decay: -0.1'),
+    ('optim', {'schedule': 'infinite', 'cooldown_steps': 5}, 'base.optim.constant_lr: None'),
+    ('optim', {'schedule': 'infinite', 'constant_lr': 0.5}, 'base.optim.cooldown_steps: None'),
+    ('optim.cooldown_fraction', 0.5, 'only the schedule infinite has it'),
+    ('data.mixture', {'schedule': 'step'}, 'base.data.mixture.change_at: None'),
+    ('data.mixture', {'change_at': 0.5}, 'base.data.mixture.change_at: 0.5'),
+    ('data.mixture', {'schedule': 'step', 'change_at': 0.5}, 'domains.docs.late_weight: None'),
+    ('data.mixture', {'temperature': 5.0}, 'only the schedule temperature has temperatures'),
+    ('data.domains.docs.late_weight', 0.5, 'only the mixture schedule step has it'),
+    ('evaluation.spacing', 'odd', "base.evaluation.spacing: 'odd'"),
+    ('evaluation.final_windows', 256, 'base.evaluation.final_windows: 256'),
+    ('init.run', 'abc', "base.init.run: 'abc' is not allowed; it must be a run id"),
+    ('init.optimizer', True, 'base.init.optimizer: True is not allowed; it has no effect without'),
+    ('init', {'run': '0' * 16, 'step': 0}, 'base.init.step: 0'),
     ('evaluation.points', 0, 'base.evaluation.points: 0'),
     ('evaluation.points', 1001, 'base.evaluation.points: 1001 is not allowed; it must not exceed'),
     ('evaluation.windows', 0, 'base.evaluation.windows: 0'),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scaling.errors import InputError
 from scaling.optim import schedules
-from scaling.specs import SCHEDULES, OptimSpec
+from scaling.specs import SCHEDULES, InitSpec, OptimSpec, RunSpec
 
 T = 101
 
@@ -47,6 +47,34 @@ def test_wsd_decays_over_its_last_share_only():
   np.testing.assert_allclose(lr[81:], 1 - 0.5 * np.arange(1, 21) / 20)
 
 
+def test_infinite_has_four_phases():
+  lr = rates(schedule='infinite', warmup_steps=9, cooldown_steps=40, constant_lr=0.55,
+             decay_fraction=0.2, final_lr=0.1)
+  np.testing.assert_allclose(lr[:10], np.arange(1, 11) / 10)
+  np.testing.assert_allclose(lr[[9, 29, 49]], [1, (1 + 0.55) / 2, 0.55], rtol=1e-14)
+  np.testing.assert_array_equal(lr[49:81], 0.55)
+  np.testing.assert_allclose(lr[100], 0.1, rtol=1e-14)
+  np.testing.assert_allclose(np.diff(np.log(lr[80:])), np.log(0.1 / 0.55) / 20, rtol=1e-9)
+
+
+def test_infinite_with_an_inverse_square_root():
+  lr = rates(schedule='infinite', cooldown_steps=80, constant_lr=0.5, decay_fraction=0.0,
+             cooldown='inverse_sqrt', cooldown_curvature=3.0)
+  x = np.arange(81) / 80
+  np.testing.assert_allclose(lr[:81], 1 - 0.5 * (1 - 1 / np.sqrt(1 + 3 * x)) / 0.5, rtol=1e-13)
+  np.testing.assert_array_equal(lr[80:], lr[80])
+
+
+def test_a_child_may_go_on_in_its_parents_schedule():
+  optim = OptimSpec(schedule='wsd', warmup_steps=10, decay_fraction=0.2)
+  whole = schedules.learning_rate(optim, 100, np.arange(100))
+  child = RunSpec(optim=optim, steps=40, init=InitSpec('0' * 16, 60, schedule=True))
+  np.testing.assert_array_equal(schedules.of_run(child, np.arange(40)), whole[60:])
+  alone = dataclasses.replace(child, init=InitSpec('0' * 16, 60))
+  np.testing.assert_array_equal(schedules.of_run(alone, np.arange(40)),
+                                schedules.learning_rate(optim, 40, np.arange(40)))
+
+
 def test_warmup_as_a_fraction_is_that_many_steps():
   np.testing.assert_array_equal(rates(warmup_fraction=0.1), rates(warmup_steps=10))
 
@@ -59,14 +87,15 @@ def test_decay_starts_at_the_peak_after_the_warmup():
 
 
 @given(schedule=st.sampled_from(SCHEDULES), steps=st.integers(1, 500),
-       warmup=st.floats(0, 1), final=st.floats(0, 1), decay=st.floats(0, 1))
+       warmup=st.floats(0, 1), final=st.floats(1e-3, 1), decay=st.floats(0, 1))
 def test_rates_are_positive_bounded_and_the_same_one_at_a_time(schedule, steps, warmup, final,
                                                                decay):
+  phases = {'constant_lr': 0.5, 'cooldown_fraction': 0.25} if schedule == 'infinite' else {}
   spec = OptimSpec(peak_lr=0.5, schedule=schedule, warmup_fraction=warmup, final_lr=final,
-                   decay_fraction=decay)
+                   decay_fraction=decay, **phases)
   lr = schedules.learning_rate(spec, steps, np.arange(steps))
   assert lr.dtype == np.float64 and ((lr >= 0) & (lr <= 0.5)).all()
-  assert lr[0] > 0 or (final == 0 and steps == 1) or schedule == 'wsd'
+  assert lr[0] > 0
   one = [float(schedules.learning_rate(spec, steps, t)) for t in range(min(steps, 5))]
   np.testing.assert_array_equal(lr[:5], one)
 
