@@ -3,6 +3,7 @@
 A grid is a nested tuple, so it lives inside a ConfigDict, prints, and can be typed as a flag:
 
   axis('size', (6e3, 2e4))                   ('axis', 'size', (6e3, 2e4))
+  shares('code', (0, 0.5, 1), 'docs')        two domains' weights, r and 1 - r
   product(a, b)   every point of a with every point of b; product() is the one empty point
   zip_(a, b)      the first of a with the first of b, and so on
   chain(a, b)     the points of a, then those of b; chain() has none
@@ -31,6 +32,22 @@ Condition = str | Callable[[Point], bool]
 def axis(path: str, values: Iterable[Any]) -> Grid:
   """One point a value: `path` takes it, or the fields below `path` when it is a dict."""
   return ('axis', path, tuple(_plain(value) for value in values))
+
+
+def shares(domain: str, values: Iterable[float], rest: str | Mapping[str, float]) -> Grid:
+  """An axis of mixtures: `domain` has the share r, each of `values`, the others 1 - r.
+
+  `rest` names the other domain, or gives several with their shares of 1 - r.
+  """
+  others = {rest: 1.0} if isinstance(rest, str) else dict(rest)
+  bundles = []
+  for r in map(_plain, values):
+    if type(r) not in (int, float) or not 0 <= r <= 1:
+      raise bad(f'axis {domain}', r, 'a share must lie in [0, 1]')
+    weights = {name: round(part * (1 - r), 12) for name, part in others.items()}
+    weights[domain] = float(r)
+    bundles.append({name: {'weight': weight} for name, weight in weights.items()})
+  return axis('base.data.domains', bundles)
 
 
 def product(*grids: Grid) -> Grid:

@@ -11,12 +11,12 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from scaling import accounting, grid, specs
+from scaling import accounting, grid, specs, stages
 from scaling.errors import InputError, bad
 from scaling.model import sizes
 from scaling.specs import DataSpec, DomainSpec, RunSpec
@@ -27,7 +27,8 @@ from scaling.supply import Stores, Supply
 SIZE = ('base.model.layers', 'base.model.width', 'base.model.heads', 'base.data.batch',
         'base.optim.peak_lr')
 TOKENS = 'base.steps'
-FIELDS = ('name', 'base', 'size', 'tokens', 'ladder', 'axes', 'held_out', 'max_epochs', 'laws')
+FIELDS = ('name', 'base', 'size', 'tokens', 'ladder', 'axes', 'held_out', 'stages', 'max_epochs',
+          'laws')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class StudyRun:
   run_id: str
   point: dict[str, Any]  # the values of the axes, by path
   held_out: bool  # trained, but kept from the fits: what a law must predict
+  stage: int = 0  # 0: of the axes; -1: what those start from; and so on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +70,7 @@ def new_config(name: str, domains: Mapping[str, float]) -> ConfigDict:
       'ladder': dataclasses.asdict(sizes.CPU),
       'axes': anything(None),  # a grid: scaling/grid.py
       'held_out': anything(None),  # a grid
+      'stages': anything(()),  # of training before the points, first to last: dicts of fields
       'max_epochs': 1.0,
       'laws': (),
   })
@@ -87,8 +90,12 @@ def build(config: ConfigDict, overrides: Mapping[str, Any], stores: Stores) -> S
   if values['held_out'] is not None:
     points += [(point, True) for point in grid.expand(values['held_out'], 'config.held_out')]
   paths = {path: None for point, _ in points for path in point}
-  for path in paths:
+  earlier = _stages(values['stages'])
+  for path in [*paths, *(path for fields in earlier for path in fields)]:
     _check_path(path, values)
+  if earlier and values['base']['init']['run']:
+    raise bad('config.base.init.run', values['base']['init']['run'],
+              'config.stages sets it; give one of them')
   _check_overrides(overrides, paths, values)
 
   ladder = _ladder(values['ladder'])
@@ -96,16 +103,37 @@ def build(config: ConfigDict, overrides: Mapping[str, Any], stores: Stores) -> S
   runs: dict[str, StudyRun] = {}
   for point, held_out in points:
     try:
-      spec = supply.fill(builder.spec(point))
+      for run_id, spec, stage in _chain(builder, supply, earlier, point):
+        there = runs.get(run_id)
+        if there is None or there.stage < stage:
+          runs[run_id] = StudyRun(spec, run_id, point, held_out, stage)
+        elif held_out and stage == 0 and not there.held_out:
+          raise InputError(f'config.held_out: the point {point} is also one of config.axes, '
+                           'so it would be fitted and not held out')
     except InputError as error:
       raise InputError(f'{error}{_at(point)}') from None
-    run_id = specs.run_id(spec)
-    if run_id not in runs:
-      runs[run_id] = StudyRun(spec, run_id, point, held_out)
-    elif held_out and not runs[run_id].held_out:
-      raise InputError(f'config.held_out: the point {point} is also one of config.axes, '
-                       'so it would be fitted and not held out')
   return Study(values['name'], tuple(runs.values()), tuple(values['laws']))
+
+
+def _chain(builder: _Builder, supply: Supply, earlier: tuple[dict[str, Any], ...],
+           point: grid.Point) -> Iterator[tuple[str, RunSpec, int]]:
+  """The runs of a point, parents first: run id, spec, and stage."""
+  run_id, parent = '', None
+  inherited: dict[str, float] = {}  # sequences of each domain that the parents took
+  for stage, fields in enumerate((*earlier, {}), -len(earlier)):
+    if parent is None:
+      spec = supply.fill(builder.spec({**point, **fields}, fresh=bool(earlier)))
+      if spec.init.run and spec.init.step is None:
+        raise bad('config.base.init.step', None, 'a run that names its parent names the step, too')
+    else:
+      spec = builder.spec({**point, **fields, 'base.init.run': run_id})
+      for name, count in stages.drawn(parent, spec.init.step or parent.steps).items():
+        inherited[name] = inherited.get(name, 0.0) + count
+      if not spec.init.data:
+        inherited = {}
+      spec = stages.child(supply.fill(spec, inherited), run_id, parent)
+    run_id, parent = specs.run_id(spec), spec
+    yield run_id, spec, stage
 
 
 class _Builder:
@@ -117,7 +145,8 @@ class _Builder:
     self._shapes: dict[Any, dict[str, Any]] = {}
     self._built: dict[Any, Any] = {}
 
-  def spec(self, point: grid.Point) -> RunSpec:
+  def spec(self, point: grid.Point, fresh: bool = False) -> RunSpec:
+    """The run of a point; with `fresh` it starts from scratch, whatever the base says."""
     fields = dict(point)
     size = fields.pop('size', self._values['size'])
     tokens = fields.pop('tokens', self._values['tokens'])
@@ -139,6 +168,8 @@ class _Builder:
         top[group] = value
     groups = {name: self._group(name, grouped.get(name, {})) for name in self._base
               if isinstance(self._base[name], dict)}
+    if fresh:
+      groups['init'] = specs.InitSpec()
     if tokens is not None:
       per_step = groups['data'].batch, groups['data'].length
       if min(per_step) > 0:  # else the check of specs says so
@@ -294,6 +325,13 @@ def _ladder(values: Any) -> sizes.Ladder:
 def _positive_number(path: str, value: Any) -> None:
   if type(value) not in (int, float) or not 0 < value < float('inf'):
     raise bad(path, value, 'it must be a positive number')
+
+
+def _stages(values: Any) -> tuple[dict[str, Any], ...]:
+  if not isinstance(values, tuple | list) or not all(isinstance(v, Mapping) for v in values):
+    raise bad('config.stages', values, 'it must be a tuple of dicts {path: value}, such as '
+              "({'tokens': 1e6, 'base.optim.peak_lr': 3e-3},)")
+  return tuple(dict(value) for value in values)
 
 
 def _at(point: grid.Point) -> str:

@@ -30,8 +30,11 @@ class Supply:
     self._windows: dict[Any, int] = {}
     self._filled: dict[int, tuple[DataSpec, DataSpec]] = {}  # by id; holds on to what has it
 
-  def fill(self, spec: RunSpec) -> RunSpec:
-    """`spec` with the fingerprints of its stores. Raises InputError for what they cannot give."""
+  def fill(self, spec: RunSpec, inherited: Mapping[str, float] | None = None) -> RunSpec:
+    """`spec` with the fingerprints of its stores. Raises InputError for what they cannot give.
+
+    `inherited`: sequences of each domain that its parents took, after which it reads on.
+    """
     data = spec.data
     key = (_tokenizer(data), tuple(data.domains))
     if key not in self._stores:
@@ -39,7 +42,7 @@ class Supply:
       self._check_stores(spec, self._stores[key])
     stores = self._stores[key]
     for name, domain in data.domains.items():
-      self._check_domain(spec, name, domain, stores[name])
+      self._check_domain(spec, name, domain, stores[name], (inherited or {}).get(name, 0.0))
     if id(data) not in self._filled:  # Specs of one study share the parts that are alike.
       domains = {name: dataclasses.replace(domain, fingerprint=stores[name].fingerprint)
                  for name, domain in data.domains.items()}
@@ -59,7 +62,8 @@ class Supply:
         raise bad('config.base.data.vocab_size', spec.data.vocab_size,
                   f'the token store of {name} has {store.vocab_size}')
 
-  def _check_domain(self, spec: RunSpec, name: str, domain: DomainSpec, store: TokenStore) -> None:
+  def _check_domain(self, spec: RunSpec, name: str, domain: DomainSpec, store: TokenStore,
+                    inherited: float) -> None:
     path, length = f'config.base.data.domains.{name}', spec.data.length
     if domain.fingerprint not in ('', store.fingerprint):
       raise bad(f'{path}.fingerprint', domain.fingerprint,
@@ -85,12 +89,13 @@ class Supply:
     if mixture.moves(spec.data):
       column = mixture.names(spec.data).index(name)
       steps = float(mixture.sums(spec.data, np.array([spec.steps]), spec.steps)[0, column])
-    wanted = spec.data.batch * steps  # windows
+    wanted = inherited + spec.data.batch * steps  # windows
     if wanted > windows * self._max_epochs:
       epochs = wanted / windows
+      and_before = ", its parents' among them," if inherited else ''
       raise bad('config.base.steps', spec.steps,
-                f'its {wanted * length:,.0f} tokens of {name} are {epochs:.3g} epochs of '
-                f'{windows * length:,} tokens, and config.max_epochs is {self._max_epochs:g}')
+                f'its {wanted * length:,.0f} tokens of {name}{and_before} are {epochs:.3g} epochs '
+                f'of {windows * length:,} tokens, and config.max_epochs is {self._max_epochs:g}')
 
   def _count(self, store: TokenStore, name: str, split: str, length: int,
              unique: int | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import re
@@ -143,7 +144,7 @@ def test_decaying_evaluations_are_as_many_and_ever_further_apart(steps, points, 
   assert len(set(found)) == points and found[-1] == steps and found[0] >= 1
   gaps = [b - a for a, b in zip((0, *found), found)]
   assert min(gaps) >= 1
-  assert all(b >= a - 1 for a, b in zip(gaps, gaps[1:])) or min(gaps) == 1
+  assert all(b >= a - 1 for a, b in itertools.pairwise(gaps)) or min(gaps) == 1
 
 
 def test_the_density_of_decaying_evaluations_falls_exponentially():

@@ -1,0 +1,100 @@
+"""Staged runs: what a run takes from the one it starts from (`init` of its spec).
+
+A child starts from its parent's parameters after `init.step` updates. The parameters must fit, so
+model and vocabulary agree; the tokens must mean the same, so tokenizer and stores agree; and where
+the data go on, sequences are as long.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from scaling import files, runs, specs
+from scaling.data import mixture
+from scaling.errors import InputError, bad
+from scaling.runs import Run
+from scaling.specs import RunSpec
+
+
+def child(spec: RunSpec, parent_id: str, parent: RunSpec) -> RunSpec:
+  """`spec` starting from a parent; a step that is not given is the parent's last.
+
+  Raises InputError where the two do not go together.
+  """
+  step = parent.steps if spec.init.step is None else spec.init.step
+  found = dataclasses.replace(spec, init=dataclasses.replace(spec.init, run=parent_id, step=step))
+  check(found, parent)
+  return found
+
+
+def check(spec: RunSpec, parent: RunSpec) -> None:
+  """Raises InputError unless `spec` can start from `parent`."""
+  assert spec.init.step is not None
+  if spec.init.step > parent.steps:
+    raise bad('config.base.init.step', spec.init.step,
+              f'the parent {spec.init.run} has {parent.steps} updates')
+  dtypes = [specs.to_dict(s.model) | {'dtype': None} for s in (spec, parent)]
+  for name in dtypes[0]:
+    if dtypes[0][name] != dtypes[1][name]:
+      raise bad(f'config.base.model.{name}', dtypes[0][name],
+                f'the parent {spec.init.run} has {dtypes[1][name]!r}')
+  for name in ('tokenizer', 'vocab_size', 'trained_on', 'length'):
+    mine, its = getattr(spec.data, name), getattr(parent.data, name)
+    if mine != its and (name != 'length' or spec.init.data):
+      field = 'tokenizer_corpora' if name == 'trained_on' else name
+      raise bad(f'config.base.data.{field}', mine, f'the parent {spec.init.run} has {its!r}')
+  for name, domain in spec.data.domains.items():
+    before = parent.data.domains.get(name)
+    if before is not None and before.fingerprint != domain.fingerprint:
+      raise bad(f'config.base.data.domains.{name}.fingerprint', domain.fingerprint,
+                f'the parent {spec.init.run} was trained on another text: {before.fingerprint!r}')
+  if spec.init.optimizer and spec.optim.optimizer != parent.optim.optimizer:
+    raise bad('config.base.optim.optimizer', spec.optim.optimizer,
+              f'the parent {spec.init.run} has {parent.optim.optimizer!r}, and init.optimizer '
+              'goes on with its moments')
+
+
+def drawn(spec: RunSpec, step: int) -> dict[str, float]:
+  """Sequences of each domain that a run takes in its first `step` updates, to within three."""
+  sums = mixture.sums(spec.data, np.array([step]), spec.steps)[0] * spec.data.batch
+  return dict(zip(mixture.names(spec.data), sums.tolist(), strict=True))
+
+
+def parents(runs_of_study: Mapping[str, RunSpec], workdir: str) -> dict[str, RunSpec]:
+  """The runs of the workdir that a study's runs start from without being of the study, by id.
+
+  Raises InputError for one that is missing, has failed or is not done, or does not fit its child.
+  """
+  found: dict[str, RunSpec] = {}
+  todo = [(run_id, spec) for run_id, spec in runs_of_study.items()]
+  while todo:
+    run_id, spec = todo.pop()
+    name = spec.init.run
+    if not name or name in runs_of_study or name in found:
+      continue
+    found[name] = _done(workdir, name, f'config.base.init.run of run {run_id}')
+    check(spec, found[name])
+    todo.append((name, found[name]))
+  return found
+
+
+def _done(workdir: str, name: str, field: str) -> RunSpec:
+  run = Run(workdir, name)
+  try:
+    values: Any = files.read_json(run.path('spec.json'))
+  except FileNotFoundError:
+    raise bad(field, name, f'there is no such run in {workdir}') from None
+  except ValueError as error:
+    raise InputError(f'{run.path("spec.json")}: cannot be read ({error})') from None
+  state = run.state()
+  if state == runs.FAILED:
+    failure = run.failure() or {}
+    raise bad(field, name, f'it has failed ({failure.get("reason")} at step '
+                           f'{failure.get("step")}: {failure.get("message")})')
+  if state != runs.DONE:
+    raise bad(field, name, f'it is {state}, not done; run its study first')
+  return specs.from_dict(values, f'{name}/spec.json')
