@@ -107,7 +107,10 @@ def build(config: ConfigDict, overrides: Mapping[str, Any], stores: Stores) -> S
         there = runs.get(run_id)
         if there is None or there.stage < stage:
           runs[run_id] = StudyRun(spec, run_id, point, held_out, stage)
-        elif held_out and stage == 0 and not there.held_out:
+        elif stage < 0:  # A parent of several points is at what they have in common.
+          common = {path: v for path, v in there.point.items() if point.get(path) == v}
+          runs[run_id] = dataclasses.replace(there, point=common)
+        elif held_out and not there.held_out:
           raise InputError(f'config.held_out: the point {point} is also one of config.axes, '
                            'so it would be fitted and not held out')
     except InputError as error:

@@ -89,13 +89,9 @@ class Feed:
         data.batch * mixture.sums(data, steps, self.spec.steps))
     return domain, token_store.start(window, data.length), after
 
-  def eval_windows(self, domain: str) -> np.ndarray:
-    """int32 [W, L + 1]: the first windows of the domain's `valid` split, as many as are ever used.
-
-    W is `evaluation.final_windows`, or `evaluation.windows` when that is None.
-    """
-    store, evaluation = self.stores[self.names.index(domain)], self.spec.evaluation
-    wanted, length = evaluation.final_windows or evaluation.windows, self.spec.data.length
+  def eval_windows(self, domain: str, wanted: int) -> np.ndarray:
+    """int32 [W, L + 1]: the first `wanted` windows of the domain's `valid` split."""
+    store, length = self.stores[self.names.index(domain)], self.spec.data.length
     there = store.windows('valid', length)
     if there < wanted:
       raise bad('evaluation.windows', wanted,

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from scaling import accounting
+from scaling.data import mixture
 from scaling.data.feed import Feed
 from scaling.optim import schedules
 from scaling.specs import RunSpec
@@ -32,11 +33,15 @@ LOSS_UNIT = 2.0**-40
 
 
 class Windows:
-  """The validation windows of one domain, and what they hold whatever the model says."""
+  """The first `count` validation windows of one domain, and what they hold whatever the model says.
 
-  def __init__(self, feed: Feed, domain: str):
+  key: names them, so that lanes which share them are evaluated at once.
+  """
+
+  def __init__(self, feed: Feed, domain: str, count: int):
     store = feed.stores[feed.names.index(domain)]
-    self.tokens_WxL1 = feed.eval_windows(domain)
+    self.key = f'{store.fingerprint}/{count}'
+    self.tokens_WxL1 = feed.eval_windows(domain, count)
     targets = self.tokens_WxL1[:, 1:]
     self.tokens = targets.size
     self.bytes = int(store.token_bytes[targets].sum())
@@ -59,27 +64,32 @@ class Windows:
 
 
 def curve_line(spec: RunSpec, feed: Feed, step: int, drawn: tuple[int, ...],
-               loss_sum: int, loss_count: int, metrics: Mapping[str, Mapping[str, float]]
-               ) -> dict[str, Any]:
-  """One evaluation, with every convention of size and compute (docs/formats.md)."""
+               loss_sum: int, loss_count: int, metrics: Mapping[str, Mapping[str, float]],
+               before: int = 0) -> dict[str, Any]:
+  """One evaluation, with every convention of size and compute (docs/formats.md).
+
+  `before`: tokens of the run's ancestors, which the totals count.
+  """
   model, data = spec.model, spec.data
   N = accounting.parameters(model, data.vocab_size)
   seen = feed.seen(drawn)
   D = step * data.tokens_per_step
-  C = accounting.flops_6n(N) * D
+  per_token = accounting.flops_6n(N)  # Ancestors are of the same shape.
+  shares = dict(zip(feed.names, mixture.weights(data, np.array([step - 1]), spec.steps)[0].tolist(),
+                    strict=True))
   return {
       'step': step,
-      'lr': float(schedules.learning_rate(spec.optim, spec.steps, step - 1)),
+      'lr': float(schedules.of_run(spec, step - 1)),
       'N': N, 'N_nonembedding': accounting.non_embedding(model), 'N_average': N,
       'N_v': accounting.vocabulary(model, data.vocab_size), 'V': data.vocab_size,
-      'D': D, 'D_total': D, 'C': C, 'C_total': C,
+      'D': D, 'D_total': D + before, 'C': per_token * D, 'C_total': per_token * (D + before),
       'C_counted': accounting.counted_flops(model, data.vocab_size, data.length) * D,
       'H': sum(s['characters'] for s in seen.values()),
       'U': sum(s['unique'] for s in seen.values()),
       'B': data.tokens_per_step,
       'train_loss': loss_sum * LOSS_UNIT / loss_count if loss_count else None,
       'domains': {
-          name: {**metrics[name], 'r': spec.data.domains[name].weight, 'D': seen[name]['tokens'],
+          name: {**metrics[name], 'r': shares[name], 'D': seen[name]['tokens'],
                  'characters': seen[name]['characters'], 'bytes': seen[name]['bytes'],
                  'epochs': seen[name]['epochs']}
           for name in sorted(metrics)},
