@@ -57,7 +57,7 @@ def read(path: str, batches: int) -> None:
   spec = specs.RunSpec(data=specs.DataSpec(
       domains={'random': specs.DomainSpec()}, vocab_size=VOCABULARY, batch=64))
   feed = Feed(spec, {'random': TokenStore.open(path)})
-  feed.eval_windows('random')
+  feed.eval_windows('random', spec.evaluation.windows)
   drawn, begun = feed.start(), time.perf_counter()
   for step in range(0, batches, 10):
     _, drawn = feed.take(step, 10, drawn)

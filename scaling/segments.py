@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from scaling import leases, runs, trunks
+from scaling import leases, runs, stages, trunks
 from scaling.prefixes import Segment
 from scaling.runs import Run
 from scaling.specs import RunSpec
@@ -39,8 +39,8 @@ def remaining(workdir: str, forest: Mapping[str, Segment], retry_failed: bool = 
     kept, first = run.kept(), segment.first
     if kept:
       first = kept[-1]['step']
-    elif (start := starts.start(segment)) is not None and start.last >= first:
-      first = start.last
+    elif (start := starts.start(segment)) is not None and start.at >= first:
+      first = start.at
     elif segment.parent is not None:
       needed.add(segment.parent)
     found[name] = (segment if first == segment.first
@@ -61,7 +61,7 @@ def blocked(workdir: str, forest: Mapping[str, Segment], retry_failed: bool) -> 
     if segment.parent in found or (
         parent.state() == runs.FAILED and not _wanted(parent, retry_failed)):
       start = starts.start(segment)
-      if start is None or start.last < segment.first:
+      if start is None or start.at < segment.first:
         found.add(name)
   return found
 
@@ -84,6 +84,7 @@ class Claimed:
   segment: Segment
   lease: leases.Lease
   trunk: Trunk | None = None  # where it starts if it has no checkpoint of its own
+  before: int = 0  # tokens that its run's ancestors were trained on
 
   @property
   def spec(self) -> RunSpec:
@@ -97,6 +98,7 @@ class Queue:
                retry_failed: bool = False):
     self._workdir, self._worker, self._retry_failed = workdir, worker, retry_failed
     self._forest, self._trunks = dict(forest), Trunks(workdir, forest)
+    self._specs = {name: segment.spec for name, segment in forest.items()}
     self._open = remaining(workdir, forest, retry_failed)
     self._handed: set[str] = set()  # in the hands of this worker, or finished by it
     self._lost: set[str] = set()  # finished prefixes that a segment waits for, in vain
@@ -134,7 +136,8 @@ class Queue:
       if not self._to_train(segment, run):  # It was finished while we reached for it.
         lease.release()
         continue
-      claimed = Claimed(run, segment, lease, self._trunks.start(segment))
+      claimed = Claimed(run, segment, lease, self._trunks.start(segment),
+                        stages.tokens_before(segment.spec, self._specs))
       self._handed.add(name)
       try:
         run.clear_failure(lease)
@@ -156,7 +159,7 @@ class Queue:
     if segment.parent is None or run.kept():
       return True
     start = self._trunks.start(segment)
-    if start is not None and start.last >= segment.first:
+    if start is not None and start.at >= segment.first:
       return True
     above: str | None = segment.parent
     while above is not None:

@@ -37,21 +37,22 @@ def check(spec: RunSpec, parent: RunSpec) -> None:
   if spec.init.step > parent.steps:
     raise bad('config.base.init.step', spec.init.step,
               f'the parent {spec.init.run} has {parent.steps} updates')
-  dtypes = [specs.to_dict(s.model) | {'dtype': None} for s in (spec, parent)]
-  for name in dtypes[0]:
-    if dtypes[0][name] != dtypes[1][name]:
-      raise bad(f'config.base.model.{name}', dtypes[0][name],
-                f'the parent {spec.init.run} has {dtypes[1][name]!r}')
+  for name, value in specs.to_dict(spec.model).items():
+    before = getattr(parent.model, name)
+    same_parameters = name == 'dtype' and 'float64' not in (value, before)
+    if value != before and not same_parameters:
+      raise bad(f'config.base.model.{name}', value, f'the parent {spec.init.run} has {before!r}')
   for name in ('tokenizer', 'vocab_size', 'trained_on', 'length'):
     mine, its = getattr(spec.data, name), getattr(parent.data, name)
     if mine != its and (name != 'length' or spec.init.data):
       field = 'tokenizer_corpora' if name == 'trained_on' else name
       raise bad(f'config.base.data.{field}', mine, f'the parent {spec.init.run} has {its!r}')
   for name, domain in spec.data.domains.items():
-    before = parent.data.domains.get(name)
-    if before is not None and before.fingerprint != domain.fingerprint:
+    its_domain = parent.data.domains.get(name)
+    if its_domain is not None and its_domain.fingerprint != domain.fingerprint:
       raise bad(f'config.base.data.domains.{name}.fingerprint', domain.fingerprint,
-                f'the parent {spec.init.run} was trained on another text: {before.fingerprint!r}')
+                f'the parent {spec.init.run} was trained on another text, '
+                f'{its_domain.fingerprint!r}')
   if spec.init.optimizer and spec.optim.optimizer != parent.optim.optimizer:
     raise bad('config.base.optim.optimizer', spec.optim.optimizer,
               f'the parent {spec.init.run} has {parent.optim.optimizer!r}, and init.optimizer '
@@ -62,6 +63,15 @@ def drawn(spec: RunSpec, step: int) -> dict[str, float]:
   """Sequences of each domain that a run takes in its first `step` updates, to within three."""
   sums = mixture.sums(spec.data, np.array([step]), spec.steps)[0] * spec.data.batch
   return dict(zip(mixture.names(spec.data), sums.tolist(), strict=True))
+
+
+def tokens_before(spec: RunSpec, runs_by_id: Mapping[str, RunSpec]) -> int:
+  """Tokens that the ancestors of a run were trained on, up to where their children start."""
+  total = 0
+  while spec.init.run in runs_by_id:
+    step, spec = spec.init.step or 0, runs_by_id[spec.init.run]
+    total += step * spec.data.tokens_per_step
+  return total
 
 
 def parents(runs_of_study: Mapping[str, RunSpec], workdir: str) -> dict[str, RunSpec]:

@@ -4,6 +4,9 @@ What a prefix ends with depends on what acts before its end alone. So a segment 
 end of any prefix whose history is its own up to there, and whose curve has the evaluations that the
 segment needs before there: a study that gains a budget goes on from what was trained for others.
 
+The first segment of a later stage starts from the end of another run, or of a prefix of it: a
+staged trunk.
+
 A trunk is sound when it lists a checkpoint at its end that is there and that nobody has found
 damaged. Only who restores it looks at the bytes, and notes damage (`Run.note_damage`).
 """
@@ -15,16 +18,27 @@ import functools
 from collections.abc import Iterator, Mapping
 
 from scaling import files, prefixes, runs
+from scaling.data import mixture
 from scaling.prefixes import Segment
 from scaling.runs import Run
 
 
 @dataclasses.dataclass(frozen=True)
 class Trunk:
-  """A prefix and its end."""
+  """Where a segment can start: a prefix's end or, `staged`, that of what it is initialised from.
+
+  domains: of a staged trunk, those that its data counters are of, in their order.
+  """
 
   name: str
   last: int
+  staged: bool = False
+  domains: tuple[str, ...] = ()
+
+  @property
+  def at(self) -> int:
+    """The updates of the segment's own run that are done there."""
+    return 0 if self.staged else self.last
 
 
 class Trunks:
@@ -42,13 +56,17 @@ class Trunks:
   def _fitting(self, segment: Segment) -> list[Trunk]:
     if segment.name not in self._known:
       found = [*self._ancestors(segment), *self._others(segment)]
-      self._known[segment.name] = sorted(found, key=lambda trunk: (-trunk.last, trunk.name))
+      self._known[segment.name] = sorted(found, key=lambda trunk: (-trunk.at, trunk.name))
     return self._known[segment.name]
 
   def _ancestors(self, segment: Segment) -> Iterator[Trunk]:
-    """Within a study only what a segment descends from has its history."""
+    """Within a study only what a segment descends from has its history; up to the stage's start."""
+    stage = segment.spec.init
     while segment.parent is not None:
       segment = self._forest[segment.parent]
+      if segment.spec.init != stage:
+        yield Trunk(segment.name, segment.last, True, mixture.names(segment.spec.data))
+        return
       yield Trunk(segment.name, segment.last)
 
   def _others(self, segment: Segment) -> Iterator[Trunk]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -53,6 +54,14 @@ class Feed:
   def start(self) -> tuple[int, ...]:
     """`drawn` before the first step: zeros, or what was inherited."""
     return self._start
+
+  def after(self, start: Sequence[int]) -> Feed:
+    """The same feed for a run whose ancestors drew `start`, in the order of `names`; (): none."""
+    if not start:
+      return self
+    found = copy.copy(self)
+    found._start = tuple(start)
+    return found
 
   def take(self, first_step: int, count: int, drawn: Sequence[int],
            rows: slice = slice(None)) -> tuple[np.ndarray, tuple[int, ...]]:

@@ -34,11 +34,12 @@ class Position:
   drawn: tuple[int, ...]  # sequences taken so far from each domain
   loss_sum: int = 0  # of the train losses since the last evaluation, in units of 2**-40 nats
   loss_count: int = 0
+  start: tuple[int, ...] = ()  # `drawn` before the run's first step, what it inherited; (): zeros
 
   @classmethod
   def of(cls, values: Mapping[str, Any]) -> Position:
     return cls(int(values['step']), tuple(values['drawn']), int(values['loss_sum']),
-               int(values['loss_count']))
+               int(values['loss_count']), tuple(values.get('start', ())))
 
 
 class Damaged(Exception):

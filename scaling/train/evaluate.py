@@ -8,6 +8,9 @@ For a domain with validation windows w = 1..W of L targets each, T = W L tokens 
   loss_unigram   loss - u / T                          u = sum of -log p(token) under the unigram
                                                        shares of the domain's training split
 
+loss_along, at the end of a run that is evaluated on more windows there, is the loss on those used
+before, which its earlier losses can be compared with.
+
 loss_unigram is the unigram-normalised loss of Tao et al. 2024 (arXiv 2407.13623, section 2), which
 can be compared across vocabularies; tokens that the training split never holds add nothing to u,
 and their share of the windows is `unseen`.
@@ -38,8 +41,10 @@ class Windows:
   key: names them, so that lanes which share them are evaluated at once.
   """
 
-  def __init__(self, feed: Feed, domain: str, count: int):
+  def __init__(self, feed: Feed, domain: str, count: int, along: int | None = None):
+    """`along`: how many of them are used during the run, where these are those of its end."""
     store = feed.stores[feed.names.index(domain)]
+    self._along = along
     self.key = f'{store.fingerprint}/{count}'
     self.tokens_WxL1 = feed.eval_windows(domain, count)
     targets = self.tokens_WxL1[:, 1:]
@@ -54,7 +59,9 @@ class Windows:
     total = math.fsum(nll_W)
     count, length = len(nll_W), self.tokens // len(nll_W)
     spread = float(np.std(nll_W / length, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
-    return {
+    found = {} if self._along is None else {
+        'loss_along': math.fsum(nll_W[:self._along]) / (self._along * length)}
+    return found | {
         'loss': total / self.tokens,
         'loss_se': spread,
         'bits_per_byte': total / (math.log(2) * self.bytes),

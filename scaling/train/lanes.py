@@ -7,8 +7,12 @@ makes the lines of every run that continues it, equal to the byte to those of a 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import jax
+import numpy as np
 
 from scaling.data.feed import Feed
 from scaling.runs import Run
@@ -16,6 +20,7 @@ from scaling.segments import Claimed, Unsound
 from scaling.specs import RunSpec
 from scaling.train import checkpoint, evaluate
 from scaling.train.checkpoint import Position
+from scaling.trunks import Trunk
 
 
 class Lane:
@@ -24,13 +29,18 @@ class Lane:
   def __init__(self, claimed: Claimed, feed: Feed, position: Position,
                curve: list[dict[str, Any]]):
     self.run, self.spec, self.lease = claimed.run, claimed.spec, claimed.lease
-    self.claimed, self.feed, self.segment = claimed, feed, claimed.segment
+    self.claimed, self.feed = claimed, feed.after(position.start)
+    self.segment, self.start = claimed.segment, position.start
     self.first, self.last = position.step, claimed.segment.last
     self.step, self.drawn = position.step, position.drawn
     self.loss_sum, self.loss_count = position.loss_sum, position.loss_count
     self.curve = curve
     self.eval_steps = frozenset(claimed.segment.eval_steps)
-    self.windows = {name: evaluate.Windows(feed, name) for name in feed.names}
+    evaluation = self.spec.evaluation
+    self._windows = {name: evaluate.Windows(feed, name, evaluation.windows) for name in feed.names}
+    self._final = (self._windows if evaluation.final_windows is None or self.segment.shared else
+                   {name: evaluate.Windows(feed, name, evaluation.final_windows, evaluation.windows)
+                    for name in feed.names})
     self.seconds: dict[str, float] = {}  # since the last curve line, by what they went into
     self.timed_step = position.step
 
@@ -39,9 +49,13 @@ class Lane:
     """The next step at which it is evaluated or ends."""
     return min((s for s in self.eval_steps if s > self.step), default=self.last)
 
+  def windows(self, step: int) -> dict[str, evaluate.Windows]:
+    """What it is evaluated on after `step`, by domain."""
+    return self._final if step == self.spec.steps else self._windows
+
   @property
   def position(self) -> Position:
-    return Position(self.step, self.drawn, self.loss_sum, self.loss_count)
+    return Position(self.step, self.drawn, self.loss_sum, self.loss_count, self.start)
 
   def line(self, step: int, drawn: tuple[int, ...], metrics: Mapping[str, Mapping[str, float]],
            ) -> dict[str, Any]:
@@ -51,19 +65,19 @@ class Lane:
               'loss_count': self.loss_count, 'metrics': metrics}
     else:
       line = evaluate.curve_line(self.spec, self.feed, step, drawn, self.loss_sum,
-                                 self.loss_count, metrics)
+                                 self.loss_count, metrics, self.claimed.before)
       self.loss_sum = self.loss_count = 0
     self.curve.append(line)
     return line
 
 
 def begin(claimed: Claimed, feed: Feed, say: Callable[[str], None],
-          ) -> tuple[Any, Position, list[dict[str, Any]], str | None]:
+          ) -> tuple[Any, Position, list[dict[str, Any]], Trunk | None]:
   """Where a segment starts: arrays (None: the init), position, its curve up to there, and whose.
 
-  Its own newest sound checkpoint comes first, then the end of a prefix, then the init. The last of
-  the four names the prefix, None for a checkpoint of its own. Raises Unsound, having noted it, when
-  the prefix turns out to be damaged.
+  Its own newest sound checkpoint comes first, then the end of a prefix, then that of the run it is
+  initialised from, then the init. The last of the four is the prefix or that run, None for a
+  checkpoint of its own. Raises Unsound, having noted it, when that turns out to be damaged.
   """
   own = claimed.run.curve()
   gap = first_gap(claimed.segment.eval_steps, own)
@@ -74,20 +88,33 @@ def begin(claimed: Claimed, feed: Feed, say: Callable[[str], None],
   if claimed.trunk is None:
     return None, Position(0, feed.start()), [], None
   trunk, run = claimed.trunk, Run(claimed.run.workdir, claimed.trunk.name)
-  past = [s for s in claimed.segment.eval_steps if s <= trunk.last]
+  past = [s for s in claimed.segment.eval_steps if s <= trunk.at]
   shared = run.curve()
   found = checkpoint.newest(run, say, before=first_gap(past, shared))
   if found is None or found[1].step != trunk.last:
     run.note_damage()
     raise Unsound(f'{trunk.name}: no sound curve and checkpoint at its end; what continues it '
                   'waits until it is made again')
+  if trunk.staged:
+    return *_staged(claimed.spec, feed, trunk, *found), [], trunk
   if claimed.segment.shared:
-    return found[0], found[1], shared, trunk.name  # Other runs may need lines that these do not.
-  lines, position = own_lines(claimed.spec, feed, shared, found[1])
-  return found[0], position, lines, trunk.name
+    return found[0], found[1], shared, trunk  # Other runs may need lines that these do not.
+  lines, position = own_lines(claimed, feed, shared, found[1])
+  return found[0], position, lines, trunk
 
 
-def own_lines(spec: RunSpec, feed: Feed, shared: list[dict[str, Any]], end: Position,
+def _staged(spec: RunSpec, feed: Feed, trunk: Trunk, arrays: dict[str, Any], end: Position,
+            ) -> tuple[dict[str, Any], Position]:
+  """Arrays and position of a run before its first update, from those where its parent ended."""
+  if not spec.init.optimizer:
+    zeros = {name: jax.tree.map(np.zeros_like, arrays[name]) for name in ('mu', 'nu', 'count')}
+    arrays = {**arrays, **zeros}
+  drawn = dict(zip(trunk.domains, end.drawn, strict=True)) if spec.init.data else {}
+  start = tuple(drawn.get(name, 0) for name in feed.names)
+  return arrays, Position(0, start, start=start)
+
+
+def own_lines(claimed: Claimed, feed: Feed, shared: list[dict[str, Any]], end: Position,
               ) -> tuple[list[dict[str, Any]], Position]:
   """A run's curve lines up to the end of a prefix, and its position there.
 
@@ -95,15 +122,17 @@ def own_lines(spec: RunSpec, feed: Feed, shared: list[dict[str, Any]], end: Posi
   summed itself between these evaluations.
   """
   lines, total, count = [], 0, 0
+  spec, feed = claimed.spec, feed.after(end.start)
   wanted = set(spec.eval_steps)
   for line in shared:
     if line['step'] not in wanted or line['step'] > end.step:
       continue
     lines.append(evaluate.curve_line(
         spec, feed, line['step'], tuple(line['drawn']), line['loss_sum'] - total,
-        line['loss_count'] - count, line['metrics']))
+        line['loss_count'] - count, line['metrics'], claimed.before))
     total, count = line['loss_sum'], line['loss_count']
-  return lines, Position(end.step, end.drawn, end.loss_sum - total, end.loss_count - count)
+  return lines, dataclasses.replace(
+      end, loss_sum=end.loss_sum - total, loss_count=end.loss_count - count)
 
 
 def first_gap(eval_steps: Any, lines: list[dict[str, Any]]) -> int | None:

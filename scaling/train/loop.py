@@ -109,8 +109,7 @@ class Loop:
       lr, active = np.zeros((K, R)), np.zeros(R, bool)
       numbers = {name: np.ones(R) for name in hyper(lanes[0][1].spec)}
       for i, lane in lanes:
-        lr[:n, i] = schedules.learning_rate(
-            lane.spec.optim, lane.spec.steps, np.arange(lane.step, lane.step + n))
+        lr[:n, i] = schedules.of_run(lane.spec, np.arange(lane.step, lane.step + n))
         active[i] = True
         for name, value in hyper(lane.spec).items():
           numbers[name][i] = value
@@ -120,12 +119,11 @@ class Loop:
     due = [(i, lane, lane.step, lane.drawn) for i, lane in lanes
            if lane.step in lane.eval_steps]
     nll = {}
-    for _, lane, _, _ in due:
-      for name, windows in lane.windows.items():
-        key = _windows_key(lane, name)
-        if key not in nll:
+    for _, lane, step, _ in due:
+      for windows in lane.windows(step).values():
+        if windows.key not in nll:
           with pack.clock('evaluate'):
-            nll[key] = program.evaluate(pack.state, windows.tokens_WxL1)
+            nll[windows.key] = program.evaluate(pack.state, windows.tokens_WxL1)
     pack.tokens += n * shape.batch * shape.length * len(lanes)
     self._pending.append(Turn([(i, lane, lane.step) for i, lane in lanes], n,
                               metrics['loss'], metrics['grad_norm'], due, nll))
@@ -160,12 +158,13 @@ class Loop:
 
   def _write_line(self, i: int, lane: Lane, step: int, drawn: tuple[int, ...],
                   nll: Mapping[str, np.ndarray]) -> None:
-    sums = {name: nll[_windows_key(lane, name)][i] for name in lane.windows}
+    windows = lane.windows(step)
+    sums = {name: nll[those.key][i] for name, those in windows.items()}
     if not all(np.isfinite(sum_W).all() for sum_W in sums.values()):
       self.pack.fail(i, lane, 'diverged', step, f'the evaluation after step {step} is not finite; '
                  f'the peak learning rate is {lane.spec.optim.peak_lr:g}')
       return
-    metrics = {name: windows.metrics(sums[name]) for name, windows in lane.windows.items()}
+    metrics = {name: those.metrics(sums[name]) for name, those in windows.items()}
     line = lane.line(step, drawn, metrics)
     try:
       lane.run.write_curve(lane.lease, lane.curve)
@@ -179,12 +178,6 @@ class Loop:
     lane.seconds, lane.timed_step = {}, step
     if not lane.segment.shared:
       self.pack.options.record(lane.claimed, line)
-
-
-def _windows_key(lane: Lane, domain: str) -> str:
-  """Names the windows of a lane's domain: lanes that share them are evaluated at once."""
-  index = lane.feed.names.index(domain)
-  return f'{lane.feed.stores[index].fingerprint}/{lane.spec.evaluation.windows}'
 
 
 def _suspicious(loss: np.ndarray, norm: np.ndarray, vocab_size: int) -> bool:

@@ -94,13 +94,13 @@ class Pack:
     with self.clock('compile'):
       self.program.compile()
     with self.clock('checkpoint'):
-      arrays, position, curve, parent = begin(claimed, feed, self.options.say)
+      arrays, position, curve, trunk = begin(claimed, feed, self.options.say)
     if arrays is None:
       with self.clock('compile'):  # Of the init, the first time; then it takes no time.
         state = self.program.fresh(claimed.spec.seed)
     else:
       state = PackState(**arrays)
-      if parent is None:
+      if trunk is None:
         kind = '' if claimed.segment.shared else 'run '
         self.options.say(f'{kind}{claimed.run.run_id}: goes on from step {position.step}')
     with self.clock('data'):
@@ -111,8 +111,8 @@ class Pack:
     lane = Lane(claimed, feed, position, curve)
     self.lanes[i] = lane
     lane.run.write_environment(lane.lease, {'lanes': self.program.lanes})
-    if parent is not None and not claimed.segment.shared:
-      lane.run.write_origin(lane.lease, parent, position.step)
+    if trunk is not None and not trunk.staged and not claimed.segment.shared:
+      lane.run.write_origin(lane.lease, trunk.name, position.step)
     if curve != lane.run.curve():
       lane.run.write_curve(lane.lease, curve)
     if not claimed.segment.shared:

@@ -85,11 +85,10 @@ def test_unique_tokens_repeat_a_nested_subset(stores):
 
 
 def test_evaluation_reads_the_first_windows_of_valid(stores):
-  windows = Feed(spec(), stores).eval_windows('b')
+  windows = Feed(spec(), stores).eval_windows('b', 8)
   np.testing.assert_array_equal(windows, stores['b'].read('valid', np.arange(8), 16))
-  many = dataclasses.replace(spec(), evaluation=specs.EvalSpec(windows=10**6))
   with pytest.raises(InputError, match=r'evaluation.windows: 1000000 .* of a has \d+ windows'):
-    Feed(many, stores).eval_windows('a')
+    Feed(spec(), stores).eval_windows('a', 10**6)
 
 
 def test_bad_pairs_of_spec_and_stores(stores):
