@@ -1,9 +1,11 @@
 """A workdir's run store as one tidy table, a row an evaluation.
 
-Columns as DESIGN.md lists them: run_id, study, lineage, parent, seed, state, step, final, held_out,
-lr, peak_lr, N ... C_total, and per domain loss/<domain>, loss_se/<domain>, bits_per_byte/<domain>,
-loss_unigram/<domain>, r/<domain>; the axis values of the study's runs as point/<field>. What cannot
-be read is skipped; how much that was stands in `table.attrs['skipped']` {what: count}.
+Columns as DESIGN.md lists them: run_id, study, stage (0; -1 for what those runs start from, and so
+on), lineage, parent, seed, state, step, share (of the run's steps, done), final, held_out, lr,
+peak_lr, N ... C_total, and per domain loss/<domain>, loss_se/<domain>, bits_per_byte/<domain>,
+loss_unigram/<domain>, r/<domain>, and loss_along/<domain> where runs end on more windows; the axis
+values of the study's runs as point/<field>. What cannot be read is skipped; how much that was
+stands in `table.attrs['skipped']` {what: count}.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ import pandas as pd
 from scaling import files, prefixes, specs
 from scaling.errors import InputError
 
-RUN = ('run_id', 'study', 'lineage', 'parent', 'seed', 'state', 'step', 'final', 'held_out', 'lr',
-       'peak_lr')
+RUN = ('run_id', 'study', 'stage', 'lineage', 'parent', 'seed', 'state', 'step', 'share', 'final',
+       'held_out', 'lr', 'peak_lr')
 NUMBERS = ('N', 'N_nonembedding', 'N_average', 'N_v', 'V', 'D', 'C', 'C_counted', 'H', 'U', 'B',
            'D_total', 'C_total')
 LINE = ('step', 'lr', 'train_loss')
@@ -58,7 +60,7 @@ def load(workdir: str, study: str | None = None) -> pd.DataFrame:
   first = [*RUN, *NUMBERS, 'train_loss']
   for name in first:
     if name not in table:
-      table[name] = pd.Series(dtype=object if name in RUN[:4] else float)
+      table[name] = pd.Series(dtype=object if name in RUN[:5] else float)
   table = table[first + sorted({str(c) for c in table} - set(first))]
   table.attrs['skipped'] = dict(skipped)
   return table
@@ -91,7 +93,9 @@ def _table(constants: list[dict[str, Any]], blocks: list[list[Block]]) -> pd.Dat
   arrays |= {name: numbers[i] for name, i in at.items()}
   arrays['step'] = arrays['step'].astype(int)
   if 'last_step' in arrays:
-    arrays['final'] = arrays['step'] == arrays.pop('last_step')
+    last = arrays.pop('last_step')
+    arrays['final'], arrays['share'] = arrays['step'] == last, arrays['step'] / np.where(
+        last > 0, last, math.nan)
   return pd.DataFrame(arrays)
 
 
@@ -116,7 +120,8 @@ def _studies(workdir: str, study: str | None, skipped: Counter[str]) -> dict[str
   for name in [study] if study is not None else known:
     try:
       for run in files.read_json(f'{workdir}/studies/{name}.json')['runs']:
-        entry = {'study': name, 'held_out': bool(run['held_out']), 'point': dict(run['point'])}
+        entry = {'study': name, 'held_out': bool(run['held_out']), 'point': dict(run['point']),
+                 'stage': int(run.get('stage', 0))}
         found.setdefault(str(run['run_id']), entry)
     except (ValueError, KeyError, TypeError, OSError):
       skipped['unreadable study files'] += 1
@@ -127,15 +132,18 @@ def _join_lineages(constants: list[dict[str, Any]], raw: Mapping[str, Any]) -> N
   """Gives runs that could share training one lineage, whether or not they were trained so.
 
   That is decided by their specs (scaling/prefixes.py): curves that are the same byte for byte must
-  not count as more or less independent. Only specs that differ in schedule and length alone, which
-  few do, are looked at closely.
+  not count as more or less independent. Only specs that differ in schedules and length alone, which
+  few do, are looked at closely. A run that starts from another is of its lineage, too.
   """
   groups: dict[str, list[str]] = {}
   for run, spec in raw.items():
     optim = {k: v for k, v in spec.get('optim', {}).items() if k not in prefixes.SCHEDULE}
-    evaluation = {k: v for k, v in spec.get('evaluation', {}).items() if k != 'points'}
+    windows = spec.get('evaluation', {}).get('windows')
     rest = {k: v for k, v in spec.items() if k not in ('steps', 'optim', 'evaluation')}
-    groups.setdefault(json.dumps([rest, optim, evaluation], sort_keys=True), []).append(run)
+    data = rest.get('data', {})
+    if 'mixture' in data:  # Shares that move are values of a schedule.
+      rest['data'] = {k: v for k, v in data.items() if k not in ('domains', 'mixture')}
+    groups.setdefault(json.dumps([rest, optim, windows], sort_keys=True), []).append(run)
   roots: dict[str, str] = {}
   for members in groups.values():
     if len(members) > 1:
@@ -145,7 +153,16 @@ def _join_lineages(constants: list[dict[str, Any]], raw: Mapping[str, Any]) -> N
         continue
       roots |= {run: prefixes.lineage(forest, run) for run in members}
   for constant in constants:
-    constant['lineage'] = roots.get(constant['run_id'], constant['run_id'])
+    run, parent = constant['run_id'], constant['run_id']
+    while parent is not None:
+      run, parent = parent, _init(raw.get(parent))
+    constant['lineage'] = roots.get(run, run)
+
+
+def _init(spec: Any) -> str | None:
+  """The run that a canonical spec starts from; None: it starts from scratch."""
+  init = spec.get('init') if isinstance(spec, dict) else None
+  return init.get('run') if isinstance(init, dict) else None
 
 
 def _run(folder: str, run: str, asked: dict[str, Any], skipped: Counter[str],
@@ -161,8 +178,9 @@ def _run(folder: str, run: str, asked: dict[str, Any], skipped: Counter[str],
   origin = origin if isinstance(origin, dict) else {}
   state = ('done' if 'result.json' in there else
            'failed' if 'failure.json' in there else 'running')
-  return {'run_id': run, 'study': asked.get('study'), 'lineage': run,
-          'parent': origin.get('parent'), 'seed': seed, 'state': state,
+  parent = _init(spec) or origin.get('parent')
+  return {'run_id': run, 'study': asked.get('study'), 'stage': asked.get('stage', 0),
+          'lineage': run, 'parent': parent, 'seed': seed, 'state': state,
           'held_out': asked.get('held_out', False), 'peak_lr': peak, 'last_step': steps,
           **{f'point/{name}': _plain(value) for name, value in asked.get('point', {}).items()}}
 
@@ -231,7 +249,21 @@ def _whole(lines: list[Any]) -> Block:
   if {type(row[0]) for row in rows} != {int}:
     raise TypeError('step')
   names = (*LINE, *NUMBERS, *(f'{name}/{domain}' for domain in domains for name in DOMAIN))
-  return _block(names, rows)
+  block = _block(names, rows)
+  along = [name for name in domains if 'loss_along' in lines[-1]['domains'][name]]
+  return block if not along else _with_along(block, along, lines[-1])
+
+
+def _with_along(block: Block, domains: list[str], last: Any) -> Block:
+  """The block with loss_along/<domain>: the loss, at the last line that on the windows before."""
+  at = {name: i for i, name in enumerate(block.names)}
+  columns = []
+  for domain in domains:
+    column = block.values[:, at[f'loss/{domain}']].copy()
+    column[-1] = float(last['domains'][domain]['loss_along'])
+    columns.append(column)
+  return Block((*block.names, *(f'loss_along/{domain}' for domain in domains)),
+               np.column_stack([block.values, *columns]))
 
 
 def _alone(line: Any) -> Block:

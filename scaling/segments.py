@@ -85,6 +85,7 @@ class Claimed:
   lease: leases.Lease
   trunk: Trunk | None = None  # where it starts if it has no checkpoint of its own
   before: int = 0  # tokens that its run's ancestors were trained on
+  continued: bool = False  # whether other segments start from its end
 
   @property
   def spec(self) -> RunSpec:
@@ -98,6 +99,7 @@ class Queue:
                retry_failed: bool = False):
     self._workdir, self._worker, self._retry_failed = workdir, worker, retry_failed
     self._forest, self._trunks = dict(forest), Trunks(workdir, forest)
+    self._continued = {segment.parent for segment in forest.values()}
     self._specs = {name: segment.spec for name, segment in forest.items()}
     self._open = remaining(workdir, forest, retry_failed)
     self._handed: set[str] = set()  # in the hands of this worker, or finished by it
@@ -137,7 +139,8 @@ class Queue:
         lease.release()
         continue
       claimed = Claimed(run, segment, lease, self._trunks.start(segment),
-                        stages.tokens_before(segment.spec, self._specs))
+                        stages.tokens_before(segment.spec, self._specs),
+                        name in self._continued)
       self._handed.add(name)
       try:
         run.clear_failure(lease)

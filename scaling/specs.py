@@ -326,7 +326,8 @@ class RunSpec:
       raise bad(f'{path}.evaluation.points', self.evaluation.points,
                 f'it must not exceed steps = {self.steps}')
     warmup = self.optim.warmup_steps
-    if warmup is not None and warmup >= self.steps:
+    before = (self.init.step or 0) if self.init.schedule else 0
+    if warmup is not None and warmup >= before + self.steps:
       raise bad(f'{path}.optim.warmup_steps', warmup, f'it must be below steps = {self.steps}')
 
 

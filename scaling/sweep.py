@@ -22,7 +22,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from scaling import accounting, cli, files, prefixes, runs, segments, status, study, usage
+from scaling import accounting, cli, files, prefixes, runs, segments, stages, status, study, usage
 from scaling.data import token_store
 from scaling.errors import DONE, FAILED, STOPPED, InputError, bad
 from scaling.leases import LeaseLost, Worker
@@ -79,7 +79,9 @@ def main(argv: list[str]) -> int:
   if _CONFIG.value is None:
     raise InputError('--config: this flag must be given (the study\'s file)')
   planned = study.build(_CONFIG.value, cli.overrides('config'), stores)
-  forest = prefixes.forest(((r.run_id, r.spec) for r in planned.runs), _SHARE_PREFIXES.value)
+  listed = {r.run_id: r.spec for r in planned.runs}
+  forest = prefixes.forest([*stages.parents(listed, workdir).items(), *listed.items()],
+                           _SHARE_PREFIXES.value)
   if _MODE.value == 'status':
     return show_status(planned, forest, workdir)
   _set_devices()
@@ -183,14 +185,16 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
 
 
 def _drop_prefixes(forest: Mapping[str, prefixes.Segment], workdir: str, worker: Worker) -> None:
-  """Deletes what prefixes ended with where all that continues them is done."""
+  """Deletes what prefixes, and parents of other runs, ended with where all that starts from there
+  is done."""
   from scaling.train import checkpoint  # pylint: disable=import-outside-toplevel
   needed: set[str | None] = set()
+  continued = {segment.parent for segment in forest.values()}
   for name, segment in reversed(list(forest.items())):  # children first
     found = Run(workdir, name)
     if name in needed or not (segment.shared or found.state() == runs.DONE):
       needed.add(segment.parent)
-    elif segment.shared and (old := found.checkpoints()):
+    elif (segment.shared or name in continued) and (old := found.checkpoints()):
       lease = worker.claim(found.folder)
       if lease is not None:
         with contextlib.suppress(LeaseLost):
@@ -238,7 +242,8 @@ def _prepare_workdir(planned: study.Study, forest: Mapping[str, prefixes.Segment
   try:
     files.make_folder(workdir)
     runs.write_study(workdir, planned.name, planned.laws, [
-        {'run_id': r.run_id, 'point': r.point, 'held_out': r.held_out} for r in planned.runs])
+        {'run_id': r.run_id, 'point': r.point, 'held_out': r.held_out,
+         **({'stage': r.stage} if r.stage else {})} for r in planned.runs])
     for r in planned.runs:
       Run(workdir, r.run_id).prepare(r.spec)
     for segment in forest.values():

@@ -151,8 +151,15 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
     notes.append('runs that are not done are left out: '
                  + ', '.join(f'{v} {k}' for k, v in unfinished.items()))
   table = table[table['state'] == 'done']
+  if (table['stage'] < 0).any() and 'stage' not in where:
+    notes.append(f'{(table["stage"] < 0).sum()} rows of earlier stages left out (stage < 0)')
+    table = table[table['stage'] == 0]
   if rows == 'final':
     table = table[table['final'].astype(bool)]
+  elif f'loss_along/{domain}' in table and law.output == 'loss':
+    # The last evaluation on the windows of the others: other windows are no fall of the loss.
+    along = columns['loss'] = f'loss_along/{domain}'
+    table = table.assign(**{along: table[along].fillna(table[f'loss/{domain}'])})
   if not len(table):
     raise InputError(f'{workdir}: no finished run of {study or "any study"} to fit')
   count = len(table)

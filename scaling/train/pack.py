@@ -127,7 +127,7 @@ class Pack:
     ended = [(i, lane) for i, lane in self.active if lane.step == lane.last]
     if not ended:
       return False
-    kept = [(i, lane) for i, lane in ended if self.options.keep != 'none' or lane.segment.shared]
+    kept = [(i, lane) for i, lane in ended if self.options.keep != 'none' or lane.claimed.continued]
     self.save(kept, keep=1 if self.options.keep != 'all' else None)
     for i, lane in ended:
       if self.lanes[i] is not lane:
@@ -138,7 +138,7 @@ class Pack:
           prefix_ended = True
         else:
           lane.run.write_result(lane.lease, lane.curve)
-        if self.options.keep == 'none' and not lane.segment.shared:
+        if self.options.keep == 'none' and not lane.claimed.continued:
           old = lane.run.checkpoints()
           lane.run.write_checkpoints(lane.lease, [])
           checkpoint.drop(self.options.workdir, [entry['folder'] for entry in old],

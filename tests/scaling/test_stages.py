@@ -1,0 +1,215 @@
+"""Runs that start from other runs: studies, forests, and sweeps of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import re
+
+import numpy as np
+import pytest
+
+from analysis import logs
+from scaling import prefixes, specs, stages, study
+from scaling.errors import InputError
+from scaling.specs import DataSpec, DomainSpec, InitSpec, MixtureSpec, OptimSpec, RunSpec
+from tests.scaling import staged, sweeps
+from tests.scaling.probe import stores
+
+STUDY = ('--config=tests/scaling/staged.py', '--pack=2', '--cpu_devices=1')
+TINY = ('--config=configs/tiny.py', '--pack=2', '--cpu_devices=1')
+DATA = DataSpec(domains={'any': DomainSpec()})
+
+
+def built(train=10**6, **fields):
+  config = staged.get_config()
+  with config.unlocked():
+    for path, value in fields.items():
+      config.update_from_flattened_dict({path.replace('__', '.'): value})
+  return study.build(config, {}, functools.partial(stores, train=train, valid=10**5)).runs
+
+
+def test_a_parent_is_one_run_however_many_start_from_it():
+  runs = built(base__init__optimizer=True)
+  base, *children = runs
+  assert [run.stage for run in runs] == [-1, 0, 0, 0, 0]
+  assert base.spec.steps == 80 and base.spec.init == InitSpec()
+  assert {run.spec.init for run in children} == {InitSpec(base.run_id, 80, optimizer=True)}
+  assert base.point == {} and len({run.run_id for run in runs}) == 5
+
+
+def test_three_stages_are_a_chain():
+  runs = built(stages=({'base.steps': 80}, {'base.steps': 40, 'base.optim.peak_lr': 1e-3}))
+  assert [run.stage for run in runs][:3] == [-2, -1, 0]
+  by_id = {run.run_id: run.spec for run in runs}
+  for run in runs:
+    if run.stage == 0:
+      assert by_id[run.spec.init.run].init.run in by_id
+      assert stages.tokens_before(run.spec, by_id) == (80 + 40) * 4 * 32
+
+
+@pytest.mark.parametrize('fields, message', [
+    ({'stages': ({'base.model.width': 32},)}, 'base.model.width: 16 is not allowed; the parent'),
+    ({'stages': ({'base.data.length': 16},)}, 'base.data.length: 32 is not allowed; the parent'),
+    ({'stages': ({'base.nothing': 1},)}, 'config.base.nothing: unknown field'),
+    ({'stages': (3,)}, 'config.stages: (3,) is not allowed'),
+    ({'base__init__step': 100}, 'base.init.step: 100 is not allowed; the parent'),
+    ({'base__init__run': '0' * 16}, 'config.stages sets it'),
+    ({'stages': (), 'base__init__run': '0' * 16}, 'names its parent names the step'),
+    ({'stages': (), 'base__init__optimizer': True}, 'it has no effect without a parent'),
+])
+def test_what_does_not_go_together_is_one_line(fields, message):
+  with pytest.raises(InputError, match=re.escape(message)):
+    built(**fields)
+
+
+def test_what_parents_took_counts_in_the_epochs():
+  # 10,000 training tokens are 312 windows of 32; 4 go into a step.
+  built(10_000, stages=({'base.steps': 40},), axes=None, base__steps=38)
+  with pytest.raises(InputError, match=r"tokens of markov, its parents' among them, are 1\.0\d ep"):
+    built(10_000, stages=({'base.steps': 40},), axes=None, base__steps=42)
+  built(10_000, stages=({'base.steps': 40},), axes=None, base__steps=42, base__init__data=False)
+
+
+def chain(*parts):
+  """Runs by id, each going on from the one before at the step given."""
+  found, parent = [], None
+  for spec, step in parts:
+    if parent is not None:
+      spec = dataclasses.replace(spec, init=dataclasses.replace(spec.init, run=parent, step=step))
+    parent = specs.run_id(spec)
+    found.append((parent, spec))
+  return found
+
+
+def test_a_parent_is_cut_where_others_start_from():
+  constant = OptimSpec(schedule='constant')
+  listed = chain((RunSpec(data=DATA, optim=constant, steps=100), None),
+                 (RunSpec(data=DATA, optim=constant, steps=30), 60))
+  for share in (True, False):
+    forest = prefixes.forest(reversed(listed), share)
+    base, child = forest[listed[0][0]], forest[listed[1][0]]
+    trunk = forest[child.parent]
+    assert trunk.shared and (trunk.first, trunk.last, trunk.parent) == (0, 60, None)
+    assert base.parent == trunk.name and (base.first, base.last) == (60, 100)
+    assert (child.first, child.last) == (0, 30)
+    assert list(forest)[0] == trunk.name
+    assert {prefixes.lineage(forest, run_id) for run_id, _ in listed} == {trunk.name}
+
+
+def test_children_that_agree_share_what_they_agree_in():
+  wsd = OptimSpec(schedule='wsd', decay_fraction=0.2)
+  base = RunSpec(data=DATA, steps=100)
+  listed = [*chain((base, None), (RunSpec(data=DATA, optim=wsd, steps=50), 100)),
+            chain((base, None), (RunSpec(data=DATA, optim=wsd, steps=100), 100))[1]]
+  forest = prefixes.forest(listed)
+  shared = [s for s in forest.values() if s.shared]
+  assert [(s.first, s.last, s.parent) for s in shared] == [(0, 40, listed[0][0])]
+  assert prefixes.lineage(forest, listed[2][0]) == listed[0][0]
+
+
+def test_shares_that_move_are_shared_until_they_differ():
+  domains = {'a': DomainSpec(0.9, late_weight=0.5), 'b': DomainSpec(0.1, late_weight=0.5)}
+  listed = []
+  for change in (0.4, 0.8):
+    data = DataSpec(domains=domains, mixture=MixtureSpec('step', change_at=change))
+    spec = RunSpec(data=data, optim=OptimSpec(schedule='constant'), steps=100)
+    listed.append((specs.run_id(spec), spec))
+  forest = prefixes.forest(listed)
+  assert [(s.first, s.last) for s in forest.values()] == [(0, 40), (40, 100), (40, 100)]
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, markov_store):
+  workdir = tmp_path_factory.mktemp('staged')
+  sweeps.sweep(workdir, markov_store, study=STUDY)
+  return workdir
+
+
+def lines(workdir, run_id):
+  text = (workdir / 'runs' / run_id / 'curve.jsonl').read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def test_what_a_staged_sweep_leaves(trained):
+  table = logs.load(str(trained))
+  base = table[table['stage'] == -1]
+  children = table[table['stage'] == 0]
+  assert base['run_id'].nunique() == 1 and children['run_id'].nunique() == 4
+  base_id = base['run_id'].iloc[0]
+  assert set(table['lineage']) == {base_id} and set(children['parent']) == {base_id}
+  ends = children[children['final']]
+  np.testing.assert_array_equal(ends['D_total'], ends['D'] + 80 * 4 * 32)
+  np.testing.assert_allclose(ends['C_total'] / ends['C'], ends['D_total'] / ends['D'])
+  assert children['loss/markov'].min() < base['loss/markov'].min()
+  # The end is evaluated on 16 windows and on the 8 of the lines before.
+  assert (ends['loss_along/markov'] != ends['loss/markov']).all()
+  along = children[~children['final']]
+  np.testing.assert_array_equal(along['loss_along/markov'], along['loss/markov'])
+
+
+def test_killed_alone_and_without_sharing_the_curves_are_the_same(trained, tmp_path, markov_store):
+  process = sweeps.start(tmp_path, markov_store, '--noshare_prefixes', '--checkpoint_seconds=0',
+                         study=STUDY)
+  sweeps.wait_for(lambda: len(sweeps.curves(tmp_path)) > 1)
+  process.kill()
+  process.communicate()
+  assert len(sweeps.results(tmp_path)) < 5
+  sweeps.sweep(tmp_path, markov_store, '--noshare_prefixes', study=STUDY)
+  assert sweeps.curves(tmp_path) == sweeps.curves(trained)
+
+
+def test_a_lost_parent_is_made_again_once(trained, tmp_path, markov_store):
+  sweeps.sweep(tmp_path, markov_store, '--keep=none', '--config.axes=None',
+               '--config.base.steps=60', study=STUDY)
+  assert not list(tmp_path.glob('checkpoints/*/index.json'))  # The base's, too, once it has served.
+  sweeps.sweep(tmp_path, markov_store, study=STUDY)
+  shared = sweeps.curves(trained)
+  assert {run: curve for run, curve in sweeps.curves(tmp_path).items() if run in shared} == shared
+
+
+def test_a_child_with_optimizer_and_schedule_is_its_parent_gone_on(tmp_path, markov_store):
+  """40 updates and 40 more from there are, bit for bit, the last 40 of 80."""
+  flags = ('--config.axes=None', '--config.base.optim.schedule=constant',
+           '--config.base.optim.warmup_steps=30', '--config.base.evaluation.points=1')
+  sweeps.sweep(tmp_path, markov_store, *flags, '--config.base.steps=80', study=TINY)
+  whole = next(iter(sweeps.results(tmp_path)))
+  sweeps.sweep(tmp_path, markov_store, *flags, '--config.base.steps=40', study=TINY)
+  half = next(iter(sweeps.results(tmp_path) - {whole}))
+  there = {whole, half}
+  losses = {}
+  for optimizer in (True, False):
+    sweeps.sweep(tmp_path, markov_store, *flags, '--config.base.steps=40',
+                 f'--config.base.init.run={half}', '--config.base.init.step=40',
+                 f'--config.base.init.optimizer={optimizer}', '--config.base.init.schedule=True',
+                 study=TINY)
+    child = next(iter(sweeps.results(tmp_path) - there))
+    there.add(child)
+    losses[optimizer] = lines(tmp_path, child)[-1]['domains']['markov']['loss']
+  assert losses[True] == lines(tmp_path, whole)[-1]['domains']['markov']['loss']
+  assert losses[False] != losses[True]
+
+
+@pytest.mark.parametrize('flags, message', [
+    (('--config.base.init.run=0123456789abcdef', '--config.base.init.step=3'),
+     'config.base.init.run of run'),
+    (('--config.base.init.run=BASE', '--config.base.init.step=80',
+      '--config.base.model.width=32'), 'base.model.width: 32 is not allowed; the parent'),
+    (('--config.base.init.run=BASE', '--config.base.init.step=81'), 'has 80 updates'),
+])
+def test_a_bad_parent_is_refused_before_training(trained, markov_store, flags, message):
+  base = next(r['run_id'] for r in json.loads(
+      (trained / 'studies' / 'staged.json').read_text())['runs'] if r.get('stage') == -1)
+  done = sweeps.sweep(trained, markov_store, *(flag.replace('BASE', base) for flag in flags),
+                      expect=2, study=TINY)
+  assert message in done.stderr and done.stderr.count('\n') == 1
+
+
+def test_a_failed_parent_blocks_what_starts_from_it(tmp_path, markov_store):
+  failing = ('--config.stages=({"base.steps": 80, "base.optim.peak_lr": 1e9},)',)
+  done = sweeps.sweep(tmp_path, markov_store, *failing, expect=1, study=STUDY)
+  assert 'diverged' in done.stderr
+  status = json.loads(sweeps.sweep(tmp_path, markov_store, '--mode=status', '--json', *failing,
+                                   expect=1, study=STUDY).stdout)
+  assert status['states']['blocked'] == 4 and status['states']['failed'] == 1
