@@ -8,9 +8,10 @@ DATA ?= $(wildcard $(abspath ../shared/data))
 export SCALING_REFERENCE_DATA ?= $(DATA)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help install quickstart test test-slow lint bench published golden constraints clean
+.PHONY: help install quickstart dcpt test test-slow lint bench published golden constraints clean
 help:
 	@echo 'make quickstart   install, build tokens from text on this machine, train, fit, report'
+	@echo 'make dcpt         continual pre-training at a grid of mixtures, the law, the best ratio'
 	@echo 'make test         the tests, under 12 minutes; make test-slow: the long ones too'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make bench        the benchmarks; make published: published numbers beside ours'

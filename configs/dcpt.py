@@ -8,6 +8,12 @@ loss is that of a decayed run, for little more than the longest one costs.
   --config=configs/dcpt.py          docstrings and two domains of code, 4 sizes, 7 ratios, 4 budgets
   --config=configs/dcpt.py:large    the nine ratios of the paper, 125M to 1B parameters: for
                                     accelerators and your own text, prepared as `general`, `domain`
+
+What the law then says is put to the proof at the 80k size, three seeds a ratio, base models too:
+
+  --config=configs/dcpt.py:trade_off=0.62    the ratio predicted and two on either side, at the
+                                             longest budget
+  --config=configs/dcpt.py:limited=0.55      the same, each with PROOF_DOMAIN_TOKENS of the domain
 """
 
 import dataclasses
@@ -48,9 +54,16 @@ SCALES = {
 }
 
 
+PROOF_SIZE, PROOF_SEEDS, PROOF_DOMAIN_TOKENS = 8e4, (0, 1, 2), 409_600
+NEIGHBOURS = (-0.2, -0.1, 0.0, 0.1, 0.2)
+
+
 def get_config(scale: str = 'cpu') -> ConfigDict:
-  if scale not in SCALES:
-    raise bad('scale', scale, f'allowed are {", ".join(SCALES)}')
+  scale, _, ratio = scale.partition('=')
+  if scale in ('trade_off', 'limited'):
+    return _proof(scale, ratio)
+  if scale not in SCALES or ratio:
+    raise bad('scale', scale, f'allowed are {", ".join(SCALES)}, trade_off=R, limited=R')
   s = SCALES[scale]
   only_general = {s.general: 1.0} | dict.fromkeys(s.domains, 0.0)
   config = study.new_config('dcpt' if scale == 'cpu' else f'dcpt-{scale}', only_general)
@@ -69,4 +82,25 @@ def get_config(scale: str = 'cpu') -> ConfigDict:
   config.stages = ({'tokens': s.base_tokens} | {
       f'base.data.domains.{name}.weight': share for name, share in only_general.items()},)
   config.laws = ('dcpt',)
+  return config
+
+
+def _proof(usage: str, ratio: str) -> ConfigDict:
+  """Runs at a predicted ratio and its neighbours, of the first domain of the `cpu` study."""
+  try:
+    best = float(ratio)
+  except ValueError:
+    best = -1.0
+  if not 0 < best <= 1:
+    raise bad(usage, ratio, 'give the predicted ratio, in (0, 1], as in trade_off=0.62')
+  s, config = SCALES['cpu'], get_config('cpu')
+  ratios = sorted({round(min(max(best + d, 0.02), 1.0), 4) for d in NEIGHBOURS})
+  mixtures = grid.shares(s.domains[0], ratios, s.general)
+  if usage == 'trade_off':
+    points = grid.product(mixtures, grid.axis('tokens', (s.tokens[-1],)))
+  else:
+    points = grid.zip_(mixtures, grid.axis('tokens', [PROOF_DOMAIN_TOKENS / r for r in ratios]))
+  config.name = f'dcpt-{usage}'
+  config.axes = grid.product(grid.axis('size', (PROOF_SIZE,)), points,
+                             grid.axis('base.seed', PROOF_SEEDS))
   return config

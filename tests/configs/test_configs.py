@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from configs import markov, quickstart, tiny
-from scaling import accounting, study
+from configs import dcpt, markov, quickstart, tiny
+from scaling import accounting, prefixes, study
 from scaling.errors import InputError
 from tests.configs.golden import endless as stores
 
@@ -41,3 +41,35 @@ def test_markov_takes_a_scale():
   assert study.build(markov.get_config('tiny'), {}, stores).name == 'markov-tiny'
   with pytest.raises(InputError, match="scale: 'huge' is not allowed; allowed are full, tiny"):
     markov.get_config('huge')
+
+
+def test_dcpt_has_a_base_a_size_and_every_ratio_in_both_domains():
+  built = study.build(dcpt.get_config(), {}, stores)
+  bases = [run for run in built.runs if run.stage == -1]
+  points = [run.spec for run in built.runs if run.stage == 0]
+  assert len({run.spec.model for run in bases}) == len(bases) >= 3
+  assert {spec.init.run for spec in points} == {run.run_id for run in bases}
+  for domain in ('python_code', 'cpp_code'):
+    shares = {spec.data.domains[domain].weight for spec in points}
+    assert len(shares) >= 7 and {0.0, 1.0} <= shares
+  budgets = len({spec.steps for spec in points})
+  # The two domains share the runs with nothing but docstrings.
+  assert len(points) == len(bases) * budgets * (2 * len(shares) - 1)
+  forest = prefixes.forest((run.run_id, run.spec) for run in built.runs)
+  trained = sum(segment.tokens for segment in forest.values())
+  assert trained < 0.68 * prefixes.tokens_alone((run.run_id, run.spec) for run in built.runs)
+  assert len({prefixes.lineage(forest, run.run_id) for run in built.runs}) == len(bases)
+
+
+def test_dcpt_is_proved_at_the_ratio_given():
+  built = study.build(dcpt.get_config('limited=0.5'), {}, stores)
+  points = [run.spec for run in built.runs if run.stage == 0]
+  assert len(points) == 15 and sum(run.stage == -1 for run in built.runs) == 3
+  for spec in points:
+    drawn = spec.tokens * spec.data.domains['python_code'].weight
+    assert abs(drawn / dcpt.PROOF_DOMAIN_TOKENS - 1) < 0.01
+  grid = study.build(dcpt.get_config(), {}, stores).runs
+  assert {run.run_id for run in built.runs if run.stage} & {run.run_id for run in grid}
+  for wrong in ('trade_off', 'limited=2', 'limited=x', 'cpu=1', 'huge'):
+    with pytest.raises(InputError, match='is not allowed'):
+      dcpt.get_config(wrong)
