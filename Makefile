@@ -33,6 +33,17 @@ quickstart: install
 	$(BIN)/python -m analysis.report --logs=$(WORKDIR) --study=quickstart --fit=$(WORKDIR)/fit.json --out=$(WORKDIR)/report.html
 	@$(BIN)/python -c 'import os, sys, webbrowser; p = os.path.abspath(sys.argv[1]); shown = any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY"))) or sys.platform == "darwin"; (shown and webbrowser.open("file://" + p)) or print("look at", p)' $(WORKDIR)/report.html
 
+DCPT := $(dir $(WORKDIR))dcpt
+dcpt: install
+	$(BIN)/python -m scaling.data.prepare --corpus=python_docs,python_code,cpp_code --vocab_size=512 --store=$(STORE)
+	$(BIN)/python -m scaling.sweep --config=configs/dcpt.py --workdir=$(DCPT) --store=$(STORE)
+	for side in domain=python_code general=python_docs; do \
+	  $(BIN)/python -m analysis.fit --law=dcpt --logs=$(DCPT) --study=dcpt --domain=$${side#*=} --where='`r/cpp_code` == 0' \
+	    --group=run_id --validate=r,N,D,largest --out=$(DCPT)/$${side%=*}.json || exit; done
+	$(BIN)/python -m analysis.mixture --fit=$(DCPT)/domain.json --general=$(DCPT)/general.json \
+	  --N=100200 --D=2457600 --max_general_rise=0.03 --plot=$(DCPT)/ratio.png
+	@echo look at $(abspath $(DCPT)/ratio.png)
+
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

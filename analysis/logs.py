@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 import pandas as pd
 
 from scaling import files, prefixes, specs
@@ -298,8 +299,8 @@ def _lines(path: str, skipped: Counter[str]) -> list[Any]:
     skipped['unreadable curve files'] += 1
     return []
   lines = text.splitlines()
-  try:  # All at once is faster than one by one, and the rule.
-    return json.loads(f'[{",".join(lines)}]')
+  try:  # All at once, and with orjson, is several times faster; the rest takes all of JSON.
+    return orjson.loads(f'[{",".join(lines)}]')
   except (ValueError, RecursionError):
     pass
   found = []
