@@ -94,7 +94,7 @@ def test_a_parent_is_cut_where_others_start_from():
     assert trunk.shared and (trunk.first, trunk.last, trunk.parent) == (0, 60, None)
     assert base.parent == trunk.name and (base.first, base.last) == (60, 100)
     assert (child.first, child.last) == (0, 30)
-    assert list(forest)[0] == trunk.name
+    assert next(iter(forest)) == trunk.name
     assert {prefixes.lineage(forest, run_id) for run_id, _ in listed} == {trunk.name}
 
 
