@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 
 from scaling import grid, study
 from scaling.errors import bad
-from scaling.model import sizes
+from scaling.model.sizes import CPU, PORIAN, Ladder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,19 +38,19 @@ class Scale:
   length: int
   points: int  # evaluations of a run
   windows: tuple[int, int]  # along it, and at its end
-  ladder: sizes.Ladder
+  ladder: Ladder
 
 
 SCALES = {
     'cpu': Scale(
         'python_docs', ('python_code', 'cpp_code'), (2e4, 4e4, 8e4, 1.6e5),
         (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0), 2_457_600,
-        (307_200, 614_400, 1_228_800, 2_457_600), 50, 512, 128, 6, (64, 512), sizes.CPU),
+        (307_200, 614_400, 1_228_800, 2_457_600), 50, 512, 128, 6, (64, 512), CPU),
     # Que et al. 2024 (arXiv 2406.01375), section 4.1: three sizes, nine ratios, 20 evaluations.
     'large': Scale(
         'general', ('domain',), (1.25e8, 3.5e8, 1e9),
         (0.0, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0), 2e10, (1.25e9, 2.5e9, 5e9, 1e10),
-        500, 32_768, 2048, 20, (256, 2048), sizes.PORIAN),
+        500, 32_768, 2048, 20, (256, 2048), PORIAN),
 }
 
 
