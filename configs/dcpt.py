@@ -5,7 +5,7 @@ on a mixture of it with one domain, at ratios from 0 to 1 and for several token 
 share one trunk at the constant rate and branch off to decay (scaling/prefixes.py), so every final
 loss is that of a decayed run, for little more than the longest one costs.
 
-  --config=configs/dcpt.py          docstrings and two domains of code, 4 sizes, 7 ratios, 4 budgets
+  --config=configs/dcpt.py          docstrings and two domains of code, 4 sizes, 7 ratios, 3 budgets
   --config=configs/dcpt.py:large    the nine ratios of the paper, 125M to 1B parameters: for
                                     accelerators and your own text, prepared as `general`, `domain`
 
@@ -43,9 +43,9 @@ class Scale:
 
 SCALES = {
     'cpu': Scale(
-        'python_docs', ('python_code', 'cpp_code'), (2e4, 4e4, 8e4, 1.6e5),
-        (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0), 2_457_600,
-        (307_200, 614_400, 1_228_800, 2_457_600), 50, 512, 128, 6, (64, 512), CPU),
+        'python_docs', ('python_code', 'cpp_code'), (2e4, 4e4, 8e4, 1.2e5),
+        (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0), 1_638_400, (409_600, 819_200, 1_638_400), 50,
+        512, 128, 5, (64, 512), CPU),
     # Que et al. 2024 (arXiv 2406.01375), section 4.1: three sizes, nine ratios, 20 evaluations.
     'large': Scale(
         'general', ('domain',), (1.25e8, 3.5e8, 1e9),
