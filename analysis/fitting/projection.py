@@ -102,4 +102,4 @@ def _equations(law: Law, log: bool, linear: tuple[int, ...]) -> Callable[..., An
                          for name in names])
     return (columns * row) @ columns.T, (columns * row) @ (target - base)
 
-  return jax.jit(jax.vmap(of, (0, None, None)))
+  return jax.jit(jax.vmap(of, (0, None, None)), compiler_options=solver.QUICK)

@@ -27,6 +27,9 @@ CHUNK = 64  # lanes a program, fewer of many rows: the working set should stay i
 ROWS = 640  # from here on
 ROUND = 12  # steps before the lanes that are done make room; doubled from round to round
 TOLERANCE = 1e-13  # stop when a step promises less than this share of f
+# XLA's older emitters compile these programs in two thirds of the time and run them as fast
+# (docs/performance.md): a fit compiles for longer than it computes.
+QUICK = {'xla_cpu_use_fusion_emitters': False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,12 +130,12 @@ def _threads(run: Callable[[int], None], items: range, compiled: bool) -> None:
       list(pool.map(run, items))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
 def _batch(residuals, u, data, lanes):
   return jax.vmap(lambda v, lane: residuals(v, data, lane))(u, lanes)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
 def _derivatives(residuals, u, data, lane):
   return residuals(u, data, lane), jax.jacfwd(residuals)(u, data, lane)
 
@@ -182,7 +185,7 @@ def _step(u, gradient, hessian, damping, lower, upper, free):
   return u + move, -(jnp.sum(gradient * move, -1) + curved / 2)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
 def _solve(residuals, newton, u, damping, data, lanes, weights, delta, lower, upper, free, active,
            steps, tolerance):
   model = jax.vmap(lambda v, lane, w: _model(residuals, newton, v, data, lane, w, delta))
