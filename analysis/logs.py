@@ -1,11 +1,12 @@
 """A workdir's run store as one tidy table, a row an evaluation.
 
 Columns as DESIGN.md lists them: run_id, study, stage (0; -1 for what those runs start from, and so
-on), lineage, parent, seed, state, step, share (of the run's steps, done), final, held_out, lr,
-peak_lr, N ... C_total, and per domain loss/<domain>, loss_se/<domain>, bits_per_byte/<domain>,
-loss_unigram/<domain>, r/<domain>, and loss_along/<domain> where runs end on more windows; the axis
-values of the study's runs as point/<field>. What cannot be read is skipped; how much that was
-stands in `table.attrs['skipped']` {what: count}.
+on), lineage, trunk (the lineage within the stage: what may share updates), parent, seed, state,
+step, share (of the run's steps, done), final, held_out, lr, peak_lr, N ... C_total, and per domain
+loss/<domain>, loss_se/<domain>, bits_per_byte/<domain>, loss_unigram/<domain>, r/<domain>, and
+loss_along/<domain> where runs end on more windows; the axis values of the study's runs as
+point/<field>. What cannot be read is skipped; how much that was stands in `table.attrs['skipped']`
+{what: count}.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ import pandas as pd
 from scaling import files, prefixes, specs
 from scaling.errors import InputError
 
-RUN = ('run_id', 'study', 'stage', 'lineage', 'parent', 'seed', 'state', 'step', 'share', 'final',
-       'held_out', 'lr', 'peak_lr')
+RUN = ('run_id', 'study', 'stage', 'lineage', 'trunk', 'parent', 'seed', 'state', 'step',
+       'share', 'final', 'held_out', 'lr', 'peak_lr')
 NUMBERS = ('N', 'N_nonembedding', 'N_average', 'N_v', 'V', 'D', 'C', 'C_counted', 'H', 'U', 'B',
            'D_total', 'C_total')
 LINE = ('step', 'lr', 'train_loss')
@@ -61,7 +62,7 @@ def load(workdir: str, study: str | None = None) -> pd.DataFrame:
   first = [*RUN, *NUMBERS, 'train_loss']
   for name in first:
     if name not in table:
-      table[name] = pd.Series(dtype=object if name in RUN[:5] else float)
+      table[name] = pd.Series(dtype=object if name in RUN[:6] else float)
   table = table[first + sorted({str(c) for c in table} - set(first))]
   table.attrs['skipped'] = dict(skipped)
   return table
@@ -158,6 +159,7 @@ def _join_lineages(constants: list[dict[str, Any]], raw: Mapping[str, Any]) -> N
     while parent is not None:
       run, parent = parent, _init(raw.get(parent))
     constant['lineage'] = roots.get(run, run)
+    constant['trunk'] = roots.get(constant['run_id'], constant['run_id'])
 
 
 def _init(spec: Any) -> str | None:

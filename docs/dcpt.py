@@ -29,8 +29,8 @@ DATA, TEXT, PICTURE = HERE / 'data' / 'dcpt.csv', HERE / 'dcpt.md', HERE / 'dcpt
 STUDIES = ('dcpt', 'dcpt-trade_off', 'dcpt-limited')
 GENERAL, DOMAINS = dcpt.SCALES['cpu'].general, dcpt.SCALES['cpu'].domains
 MAX_RISE = 0.03
-COLUMNS = ('study', 'run_id', 'stage', 'lineage', 'seed', 'step', 'share', 'final', 'lr', 'N',
-           'N_nonembedding', 'D', 'B')
+COLUMNS = ('study', 'run_id', 'stage', 'lineage', 'trunk', 'seed', 'step', 'share', 'final', 'lr',
+           'N', 'N_nonembedding', 'D', 'B')
 METRICS = ('r', 'loss', 'loss_along', 'loss_se', 'bits_per_byte')
 
 
@@ -56,9 +56,8 @@ class Study:
     """Inputs of the law and losses on one corpus, and groups: what shares a trunk."""
     rows = self.rows
     inputs = {'N': rows['N'], 'D': rows['D'], 'r': rows[f'r/{corpus}']}
-    trunk = rows['N'].astype(str) + ' ' + rows[f'r/{self.domain}'].astype(str)
     return ({k: v.to_numpy(float) for k, v in inputs.items()},
-            rows[f'loss/{corpus}'].to_numpy(float), trunk.to_numpy(object))
+            rows[f'loss/{corpus}'].to_numpy(float), rows['trunk'].to_numpy(object))
 
   def fit(self, corpus: str, law: str = 'dcpt', **options: Any) -> Fit:
     inputs, loss, groups = self.side(corpus)
@@ -139,9 +138,10 @@ def proof_rows(table: pd.DataFrame, usage: str, domain: str) -> pd.DataFrame:
 
 def proof_table(table: pd.DataFrame, study: Study, usage: str, choice: mixture.Choice) -> str:
   domain, general = study.fit(study.domain, bootstrap=0), study.fit(GENERAL, bootstrap=0)
-  rows = []
-  for row in proof_rows(table, usage, study.domain).itertuples():
-    cells = [f'**{row.r:.3g}**' if abs(row.r - choice.inputs['r']) < 1e-3 else f'{row.r:.3g}',
+  rows, found_rows = [], proof_rows(table, usage, study.domain)
+  nearest = found_rows['r'].iloc[(found_rows['r'] - choice.inputs['r']).abs().argmin()]
+  for row in found_rows.itertuples():
+    cells = [f'**{row.r:.3g}**' if row.r == nearest else f'{row.r:.3g}',
              f'{row.D:,.0f}']
     for found, r, mean, std in ((domain, row.r, row.domain_mean, row.domain_std),
                                 (general, 1 - row.r, row.general_mean, row.general_std)):
@@ -150,6 +150,30 @@ def proof_table(table: pd.DataFrame, study: Study, usage: str, choice: mixture.C
     rows.append(cells)
   return table_of(['r', 'D', 'domain, predicted', 'measured', 'error', 'general, predicted',
                    'measured', 'error'], rows)
+
+
+def measured(table: pd.DataFrame, usage: str, domain: str) -> tuple[float, float, int]:
+  """The best ratio by the runs alone: mean and standard deviation over seeds, and seeds.
+
+  trade_off: where the general loss, linear between the ratios trained, passes 1 + MAX_RISE times
+  that at r = 0. limited: the lowest point of the parabola through the best ratio and its two
+  neighbours. A seed without either counts as its nearest end.
+  """
+  best = []
+  for _, rows in Study(table, domain, f'dcpt-{usage}').rows.groupby('seed'):
+    rows = rows.sort_values(f'r/{domain}')
+    r, loss = rows[f'r/{domain}'].to_numpy(float), rows[f'loss/{domain}'].to_numpy(float)
+    if usage == 'trade_off':
+      general = rows[f'loss/{GENERAL}'].to_numpy(float)
+      best.append(float(np.interp((1 + MAX_RISE) * general[0], general, r)))
+      continue
+    at = int(np.argmin(loss))
+    if 0 < at < len(r) - 1:
+      a, b, _ = np.polyfit(r[at - 1:at + 2], loss[at - 1:at + 2], 2)
+      best.append(float(-b / (2 * a)))
+    else:
+      best.append(float(r[at]))
+  return float(np.mean(best)), float(np.std(best, ddof=1)) if len(best) > 1 else 0.0, len(best)
 
 
 @drawing.styled
@@ -217,7 +241,11 @@ def main() -> None:
                                'limit'], answers))
   for usage, choice in found.items():
     if (table['study'] == f'dcpt-{usage}').any():
-      rewrite(usage, proof_table(table, studies[0], usage, choice))
+      mean, spread, seeds = measured(table, usage, studies[0].domain)
+      low, high = choice.intervals['r']
+      said = (f'By the runs alone the best ratio is {mean:.3f} ± {spread:.3f} ({seeds} seeds); the '
+              f'law says {choice.inputs["r"]:.3f}, from {low:.3f} to {high:.3f}.')
+      rewrite(usage, f'{proof_table(table, studies[0], usage, choice)}\n\n{said}')
   drawing.save(picture(table, studies[0], found), str(PICTURE))
   print(f'written: {TEXT}, {PICTURE}')
 

@@ -69,7 +69,11 @@ def test_dcpt_is_proved_at_the_ratio_given():
     drawn = spec.tokens * spec.data.domains['python_code'].weight
     assert abs(drawn / dcpt.PROOF_DOMAIN_TOKENS - 1) < 0.01
   grid = study.build(dcpt.get_config(), {}, stores).runs
-  assert {run.run_id for run in built.runs if run.stage} & {run.run_id for run in grid}
+  assert not {run.run_id for run in built.runs} & {run.run_id for run in grid}  # new seeds
+  ratios = [run.spec.data.domains['python_code'].weight
+            for run in study.build(dcpt.get_config('trade_off=0.95'), {}, stores).runs
+            if run.stage == 0 and run.spec.seed == 1]
+  assert ratios == [0.0, 0.75, 0.85, 0.95, 0.975, 1.0]
   for wrong in ('trade_off', 'limited=2', 'limited=x', 'cpu=1', 'huge'):
     with pytest.raises(InputError, match='is not allowed'):
       dcpt.get_config(wrong)

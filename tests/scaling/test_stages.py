@@ -139,6 +139,7 @@ def test_what_a_staged_sweep_leaves(trained):
   assert base['run_id'].nunique() == 1 and children['run_id'].nunique() == 4
   base_id = base['run_id'].iloc[0]
   assert set(table['lineage']) == {base_id} and set(children['parent']) == {base_id}
+  assert children.groupby('trunk')['run_id'].nunique().tolist() == [2, 2]  # budgets of a rate
   ends = children[children['final']]
   np.testing.assert_array_equal(ends['D_total'], ends['D'] + 80 * 4 * 32)
   np.testing.assert_allclose(ends['C_total'] / ends['C'], ends['D_total'] / ends['D'])
