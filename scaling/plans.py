@@ -67,19 +67,22 @@ def summarize(planned: study.Study, forest: Mapping[str, Segment], todo: Mapping
 
 def recorded_speed(workdir: str, run_ids: Iterable[str]) -> float | None:
   """Tokens/s of a shape's packs so far, evaluation and checkpoints included, compilation not."""
+  if not files.exists(f'{workdir}/runs'):
+    return None
   tokens = seconds = 0.0
   for run_id in run_ids:
     try:
       lines = files.read_text(Run(workdir, run_id).path('timing.jsonl')).splitlines()
-    except FileNotFoundError:
+    except (OSError, ValueError):
       continue
     for line in lines:
       try:
         entry = json.loads(line)
-      except ValueError:
+        here = sum(value for name, value in entry['seconds'].items() if name != 'compile')
+        tokens += entry['tokens']
+        seconds += here
+      except (ValueError, KeyError, TypeError, AttributeError):
         continue
-      tokens += entry['tokens']
-      seconds += sum(value for name, value in entry['seconds'].items() if name != 'compile')
   return tokens / seconds if seconds else None
 
 

@@ -26,6 +26,10 @@ PLANNED, RUNNING, DONE, FAILED = 'planned', 'running', 'done', 'failed'
 BLOCKED = 'blocked'  # what it continues has failed
 PREFIX = 'prefix-'  # begins the name of a shared prefix
 
+# What a curve line has beside its step: the losses by domain and, of a prefix, the raw sums from
+# which the lines of its runs are made (scaling/train/lanes.py).
+_LINE, _SHARED_LINE = ('domains',), ('metrics', 'drawn', 'loss_sum', 'loss_count')
+
 # What a failed run waits for: these are tried again by the next sweep, any other reason only when
 # asked, since the same spec would fail the same way.
 RETRIED = ('memory', 'disk', 'preempted')
@@ -73,12 +77,19 @@ class Run:
       text = files.read_text(self.path('curve.jsonl'))
     except FileNotFoundError:
       return []
+    except ValueError:
+      return []  # It is not text: the run goes back to where it needs no line of it.
+    needed = _SHARED_LINE if self.run_id.startswith(PREFIX) else _LINE
     lines: list[dict[str, Any]] = []
-    for line in text.splitlines():
+    for text_line in text.splitlines():
       try:
-        lines.append(json.loads(line))
-      except ValueError:
+        line = json.loads(text_line)
+        if type(line['step']) is not int or not isinstance(line[needed[0]], dict) or any(
+            name not in line for name in needed):
+          break
+      except (ValueError, KeyError, TypeError, RecursionError):
         break  # Only a foreign hand can leave one: what stands before it is sound.
+      lines.append(line)
     return lines
 
   def checkpoints(self) -> list[dict[str, Any]]:

@@ -101,7 +101,7 @@ def _pack() -> int | None:
   text = str(_PACK.value).strip()
   if text == 'auto':
     return None
-  if not text.isdigit() or int(text) < 1:
+  if not text.isdecimal() or int(text) < 1:
     raise bad('--pack', text, 'it must be auto or a number of lanes, at least 1')
   return int(text)
 

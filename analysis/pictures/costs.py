@@ -26,6 +26,8 @@ def of_workdir(workdir: str, table: pd.DataFrame) -> str:
   """The section on a workdir; nothing where nothing was recorded."""
   if not len(table):
     return ''
+  # A line that another hand wrote need not have them.
+  table = table[np.isfinite(table['D']) & np.isfinite(table['B']) & (table['D'] > 0)]
   last = table.sort_values('step').groupby('run_id', sort=False).tail(1)
   last = last.sort_values(['N', 'D', 'run_id'])
   studies = sorted({s for s in last['study'] if isinstance(s, str)})

@@ -71,6 +71,20 @@ def test_tokens_with_shared_prefixes(tmp_path):
       5600 * per_step, (400 + 600 + 400 + 600 + 2200) * per_step)
 
 
+@pytest.mark.parametrize('lost', ['D', 'B'])
+def test_a_line_without_tokens_does_not_count(tmp_path, lost):
+  workdir, runs = recorded(tmp_path)
+  path = tmp_path / 'runs' / runs[0] / 'curve.jsonl'
+  lines = [json.loads(line) for line in path.read_text().splitlines()]
+  before, *_ = [line.pop(lost) for line in lines]
+  path.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+  page = costs.of_workdir(workdir, logs.load(workdir))
+  assert runs[0][:8] not in page and runs[1][:8] in page
+  path.write_text(json.dumps({**lines[0], lost: before}) + '\n'
+                  + ''.join(json.dumps(line) + '\n' for line in lines[1:]))
+  assert runs[0][:8] in costs.of_workdir(workdir, logs.load(workdir))
+
+
 def test_a_workdir_without_usage_shows_nothing_of_it(tmp_path):
   workdir = workdirs.write(tmp_path, held=())
   assert costs.of_workdir(workdir, logs.load(workdir)) == ''

@@ -199,7 +199,7 @@ def test_a_budget_in_between_goes_on_from_the_trunk(tmp_path, three, alone, mark
 
 
 @pytest.mark.parametrize('damage', ['checkpoint', *(pytest.param(kind, marks=pytest.mark.slow)
-                                                    for kind in ('curve', 'gone'))])
+                                                    for kind in ('curve', 'bytes', 'gone'))])
 def test_a_damaged_prefix_is_made_again_once(tmp_path, three, markov_store, damage):
   workdir = tmp_path / 'w'
   shutil.copytree(three, workdir)
@@ -217,12 +217,12 @@ def test_a_damaged_prefix_is_made_again_once(tmp_path, three, markov_store, dama
       index.write_text('{')
     elif extent['last'] == 80:
       curve = path.parent / 'curve.jsonl'
-      curve.write_bytes(curve.read_bytes()[:-9])
+      curve.write_bytes(curve.read_bytes()[:-9] + (b'' if damage == 'curve' else b'\xff\xfe'))
   # A plan sees what is gone, and does not look into files.
   assert left(workdir, 100, 200, 800) == 20 + 40 + (160 if damage == 'gone' else 0)
   before = trained(workdir)
   sweeps.sweep(workdir, markov_store, study=growing(100, 200, 800))
-  assert trained(workdir) - before == 20 + 40 + (80 if damage == 'curve' else 160)
+  assert trained(workdir) - before == 20 + 40 + (80 if damage in ('curve', 'bytes') else 160)
   assert sweeps.curves(workdir) == sweeps.curves(three)
 
 
