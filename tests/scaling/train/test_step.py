@@ -67,10 +67,13 @@ def test_bits_of_a_lane_depend_on_nothing_but_the_lane(form, monkeypatch):
 @pytest.mark.parametrize('form', ['loop', 'vmap'])
 def test_a_lane_agrees_with_its_solo_program(form, monkeypatch):
   monkeypatch.setattr(program, 'lane_form', lambda platform: form)
-  curve, *_ = packs.curve(4)
+  curve, *_ = packs.curve(4, own=True)
   for lane in range(4):
-    solo, *_ = packs.curve(1, ids=[lane])
+    solo, *_ = packs.curve(1, ids=[lane], own=True)
     np.testing.assert_allclose(solo[:, 0], curve[:, lane], rtol=1e-6)
+  tokens = np.stack([packs.batches(i, 20, down=i / 5) for i in range(4)], 1)
+  alike, *_ = packs.curve(4, tokens=tokens)  # What is the lanes' own shows far above rounding.
+  assert (np.abs(alike[-1] / curve[-1] - 1) > 1e-4).all()
 
 
 def test_in_float64_a_lane_agrees_with_its_solo_program_over_200_steps():
