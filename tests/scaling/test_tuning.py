@@ -1,7 +1,6 @@
 """The choice of a pack from measured times."""
 
 import jax
-import numpy as np
 import pytest
 
 from scaling import programs, tuning
@@ -56,10 +55,25 @@ def test_another_error_is_not_swallowed(monkeypatch):
     tuning.measure([(1, lambda: Pack(1, 1.0))])
 
 
-def test_real_programs_are_timed_and_a_chunk_is_chosen(monkeypatch):
+def test_real_programs_are_timed(monkeypatch):
   monkeypatch.setattr(tuning, 'SECONDS', 0.01)
-  settings, timings = programs.measured(SHAPE, 2 * jax.device_count())
-  assert 1 <= len(timings) <= 2 and settings.lanes in {t.lanes for t in timings}
-  assert all(t.seconds > 0 and t.bytes and t.bytes > 0 for t in timings)
-  assert 1 <= settings.chunk <= programs.MAX_CHUNK
-  assert np.log2(settings.chunk) % 1 == 0
+  settings, timings = programs.measured(SHAPE, 1)
+  assert [t.lanes for t in timings] == [settings.lanes] == [jax.device_count()]
+  one, = timings
+  assert one.seconds > 0 and one.bytes and one.bytes > 0
+  tokens = one.lanes * SHAPE.batch * SHAPE.length
+  assert one.tokens_per_second == pytest.approx(tokens / one.seconds)
+
+
+@pytest.mark.parametrize('seconds, chunk', [
+    (0.25, 1), (0.2, 1), (0.125, 2), (0.1, 2), (0.0625, 4), (0.06, 4), (0.011, 16), (1e-5, 64),
+    (3.0, 1)])  # floor(log2(0.25 s / step)), from 1 to MAX_CHUNK
+def test_a_dispatch_takes_a_quarter_of_a_second_of_the_best_pack(monkeypatch, seconds, chunk):
+  devices = jax.device_count()
+  monkeypatch.setattr(programs, 'build', lambda shape, settings: Pack(settings.lanes, 0.0))
+  # Four lanes a device train 4 times the tokens of one in the same time; eight are no faster.
+  monkeypatch.setattr(tuning, 'step_seconds',
+                      lambda program: seconds * max(1, program.lanes / devices / 4))
+  settings, timings = programs.measured(SHAPE, 32 * devices)
+  assert [t.lanes for t in timings] == [devices, 2 * devices, 4 * devices, 8 * devices]
+  assert (settings.lanes, settings.chunk) == (4 * devices, chunk)
