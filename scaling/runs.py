@@ -191,6 +191,18 @@ def write_study(workdir: str, name: str, laws: Iterable[str], runs: Iterable[dic
     files.replace(path, text)
 
 
+def of_others(workdir: str, name: str) -> set[str]:
+  """The run ids that the workdir's studies other than `name` list."""
+  found: set[str] = set()
+  for file in files.names(f'{workdir}/studies'):
+    if file.endswith('.json') and file != f'{name}.json':
+      try:
+        found.update(run['run_id'] for run in files.read_json(f'{workdir}/studies/{file}')['runs'])
+      except (OSError, ValueError, KeyError, TypeError):
+        continue
+  return found
+
+
 def environment() -> dict[str, Any]:
   """Versions, machine and commit: what a curve should not depend on, kept in case it did."""
   import jax  # pylint: disable=import-outside-toplevel

@@ -6,8 +6,9 @@ end of the prefix it continues or of another that fits (scaling/trunks.py), else
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from scaling import leases, runs, stages, trunks
 from scaling.prefixes import Segment
@@ -176,3 +177,23 @@ class Queue:
     if lost or segment.parent not in self._handed:
       self._open.setdefault(segment.parent, self._forest[segment.parent])
     return False
+
+
+def drop_ends(workdir: str, worker: leases.Worker, forest: Mapping[str, Segment],
+              owned: Collection[str]) -> None:
+  """Deletes what prefixes, and those of the `owned` runs that others start from, ended with, where
+  all that starts from there is done."""
+  from scaling.train import checkpoint  # pylint: disable=import-outside-toplevel
+  needed: set[str | None] = set()
+  continued = {segment.parent for segment in forest.values()}
+  for name, segment in reversed(list(forest.items())):  # Children first.
+    run = Run(workdir, name)
+    if name in needed or not (segment.shared or run.state() == runs.DONE):
+      needed.add(segment.parent)
+    elif (segment.shared or (name in continued and name in owned)) and (old := run.checkpoints()):
+      lease = worker.claim(run.folder)
+      if lease is not None:
+        with contextlib.suppress(leases.LeaseLost):
+          run.write_checkpoints(lease, [])
+          checkpoint.drop(workdir, [entry['folder'] for entry in old], worker.name)
+        lease.release()

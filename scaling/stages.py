@@ -77,22 +77,24 @@ def tokens_before(spec: RunSpec, runs_by_id: Mapping[str, RunSpec]) -> int:
 def parents(runs_of_study: Mapping[str, RunSpec], workdir: str) -> dict[str, RunSpec]:
   """The runs of the workdir that a study's runs start from without being of the study, by id.
 
-  Raises InputError for one that is missing, has failed or is not done, or does not fit its child.
+  One that is not done is trained, or waited for. Raises InputError for one that is missing, has
+  failed, or does not fit its child.
   """
   found: dict[str, RunSpec] = {}
   todo = [(run_id, spec) for run_id, spec in runs_of_study.items()]
   while todo:
     run_id, spec = todo.pop()
     name = spec.init.run
-    if not name or name in runs_of_study or name in found:
+    if not name or name in runs_of_study:
       continue
-    found[name] = _done(workdir, name, f'config.base.init.run of run {run_id}')
+    if name not in found:
+      found[name] = _parent(workdir, name, f'config.base.init.run of run {run_id}')
+      todo.append((name, found[name]))
     check(spec, found[name])
-    todo.append((name, found[name]))
   return found
 
 
-def _done(workdir: str, name: str, field: str) -> RunSpec:
+def _parent(workdir: str, name: str, field: str) -> RunSpec:
   run = Run(workdir, name)
   try:
     values: Any = files.read_json(run.path('spec.json'))
@@ -100,11 +102,8 @@ def _done(workdir: str, name: str, field: str) -> RunSpec:
     raise bad(field, name, f'there is no such run in {workdir}') from None
   except ValueError as error:
     raise InputError(f'{run.path("spec.json")}: cannot be read ({error})') from None
-  state = run.state()
-  if state == runs.FAILED:
-    failure = run.failure() or {}
+  failure = run.failure() if run.state() == runs.FAILED else None
+  if failure is not None and failure.get('reason') not in runs.RETRIED:
     raise bad(field, name, f'it has failed ({failure.get("reason")} at step '
                            f'{failure.get("step")}: {failure.get("message")})')
-  if state != runs.DONE:
-    raise bad(field, name, f'it is {state}, not done; run its study first')
   return specs.from_dict(values, f'{name}/spec.json')

@@ -25,7 +25,7 @@ from ml_collections import config_flags
 from scaling import accounting, cli, files, prefixes, runs, segments, stages, status, study, usage
 from scaling.data import token_store
 from scaling.errors import DONE, FAILED, STOPPED, InputError, bad
-from scaling.leases import LeaseLost, Worker
+from scaling.leases import Worker
 from scaling.runs import Run
 from scaling.specs import RunSpec
 
@@ -171,7 +171,8 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
       if stop.is_set() and claimed.lease.held:  # Stopped before the pack had taken it up.
         claimed.lease.release()
     if _KEEP.value == 'none' and not stop.is_set():
-      _drop_prefixes(forest, workdir, worker)
+      owned = {r.run_id for r in planned.runs} - runs.of_others(workdir, planned.name)
+      segments.drop_ends(workdir, worker, forest, owned)
   finally:
     show.close()
     worker.stop()
@@ -182,25 +183,6 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
     print('stopped by a signal: everything is saved, run the same command again', file=sys.stderr)
     return STOPPED
   return _summary(planned, forest, workdir)
-
-
-def _drop_prefixes(forest: Mapping[str, prefixes.Segment], workdir: str, worker: Worker) -> None:
-  """Deletes what prefixes, and parents of other runs, ended with where all that starts from there
-  is done."""
-  from scaling.train import checkpoint  # pylint: disable=import-outside-toplevel
-  needed: set[str | None] = set()
-  continued = {segment.parent for segment in forest.values()}
-  for name, segment in reversed(list(forest.items())):  # children first
-    found = Run(workdir, name)
-    if name in needed or not (segment.shared or found.state() == runs.DONE):
-      needed.add(segment.parent)
-    elif (segment.shared or name in continued) and (old := found.checkpoints()):
-      lease = worker.claim(found.folder)
-      if lease is not None:
-        with contextlib.suppress(LeaseLost):
-          found.write_checkpoints(lease, [])
-          checkpoint.drop(workdir, [entry['folder'] for entry in old], worker.name)
-        lease.release()
 
 
 def _takes(queue: segments.Queue, first: segments.Claimed) -> Callable[[], Any]:
@@ -285,11 +267,11 @@ def _check_tensorboard() -> None:
 def _summary(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str) -> int:
   """Says what came of the study, by the run store and nothing else."""
   failed, done = [], 0
-  for name in [*(name for name, s in forest.items() if s.shared),
-               *(r.run_id for r in planned.runs)]:
+  own = {r.run_id: None for r in planned.runs}
+  for name in [*(name for name in forest if name not in own), *own]:
     found = Run(workdir, name)
     state = found.state()
-    done += state == runs.DONE and not forest[name].shared
+    done += state == runs.DONE and name in own
     if state == runs.FAILED:
       failed.append((name, found.failure() or {}))
   for name, failure in failed:

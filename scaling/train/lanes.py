@@ -76,8 +76,9 @@ def begin(claimed: Claimed, feed: Feed, say: Callable[[str], None],
   """Where a segment starts: arrays (None: the init), position, its curve up to there, and whose.
 
   Its own newest sound checkpoint comes first, then the end of a prefix, then that of the run it is
-  initialised from, then the init. The last of the four is the prefix or that run, None for a
-  checkpoint of its own. Raises Unsound, having noted it, when that turns out to be damaged.
+  initialised from, then the init of a run from scratch. The last of the four is the prefix or that
+  run, None for a checkpoint of its own. Raises Unsound, having noted it, when what it needs turns
+  out to be damaged.
   """
   own = claimed.run.curve()
   gap = first_gap(claimed.segment.eval_steps, own)
@@ -85,6 +86,11 @@ def begin(claimed: Claimed, feed: Feed, say: Callable[[str], None],
   if found is not None:
     position = found[1]
     return found[0], position, [line for line in own if line['step'] <= position.step], None
+  if claimed.trunk is None and claimed.spec.init.run:
+    # It was handed out on the word of its own checkpoints, or its parent was lost since.
+    claimed.run.write_checkpoints(claimed.lease, [])
+    raise Unsound(f'{claimed.run.run_id}: no sound checkpoint of its own, and what it starts from '
+                  'is gone; it waits until that is made again')
   if claimed.trunk is None:
     return None, Position(0, feed.start()), [], None
   trunk, run = claimed.trunk, Run(claimed.run.workdir, claimed.trunk.name)

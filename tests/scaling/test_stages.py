@@ -6,14 +6,18 @@ import dataclasses
 import functools
 import json
 import re
+import types
 
 import numpy as np
 import pytest
 
 from analysis import logs
-from scaling import prefixes, specs, stages, study
+from scaling import files, prefixes, runs, segments, specs, stages, study
 from scaling.errors import InputError
+from scaling.leases import Worker
+from scaling.runs import Run
 from scaling.specs import DataSpec, DomainSpec, InitSpec, MixtureSpec, OptimSpec, RunSpec
+from scaling.train import lanes
 from tests.scaling import staged, sweeps
 from tests.scaling.probe import stores
 
@@ -118,6 +122,81 @@ def test_shares_that_move_are_shared_until_they_differ():
     listed.append((specs.run_id(spec), spec))
   forest = prefixes.forest(listed)
   assert [(s.first, s.last) for s in forest.values()] == [(0, 40), (40, 100), (40, 100)]
+
+
+LEASE = types.SimpleNamespace(check=lambda: None)
+
+
+def stored(tmp_path, spec, *written):
+  """The run of a spec in the workdir, with some files in its folder."""
+  run = Run(str(tmp_path), specs.run_id(spec))
+  run.prepare(spec)
+  for name, value in written:
+    files.replace(run.path(name), json.dumps(value) + '\n')
+  return run
+
+
+def of_parent(parent, steps=10, **init):
+  return RunSpec(data=DATA, steps=steps, evaluation=specs.EvalSpec(points=1),
+                 init=InitSpec(run=parent, step=10, **init))
+
+
+def test_a_child_never_begins_at_random(tmp_path):
+  """Its own checkpoint is there but damaged, and what it starts from is not there."""
+  spec = of_parent('0' * 16)
+  run = stored(tmp_path, spec, ('checkpoints.json', [{'step': 5, 'folder': 'checkpoints/a-1'}]))
+  files.make_folder(f'{tmp_path}/checkpoints/a-1')
+  files.replace(f'{tmp_path}/checkpoints/a-1/index.json', '{')
+  assert run.kept()
+  claimed = segments.Claimed(
+      run, prefixes.Segment(run.run_id, spec, 0, 10, '0' * 16, spec.eval_steps), LEASE)
+  said = []
+  with pytest.raises(segments.Unsound, match='what it starts from is gone'):
+    lanes.begin(claimed, None, said.append)
+  assert 'damaged' in said[0] and not run.kept()  # So the queue asks for the parent.
+
+
+def test_parents_outside_the_study(tmp_path):
+  base = RunSpec(data=DATA, steps=20)
+  parent = stored(tmp_path, base).run_id
+  children = {specs.run_id(spec): spec for spec in (of_parent(parent), of_parent(parent, 12))}
+  # Reopened because its end was lost, or in the hands of another worker: trained or waited for.
+  assert stages.parents(children, str(tmp_path)) == {parent: base}
+  stored(tmp_path, base, ('failure.json', {'reason': 'memory', 'step': 3, 'message': ''}))
+  assert stages.parents(children, str(tmp_path))
+  stored(tmp_path, base, ('failure.json', {'reason': 'diverged', 'step': 3, 'message': ''}))
+  with pytest.raises(InputError, match='it has failed'):
+    stages.parents(children, str(tmp_path))
+  with pytest.raises(InputError, match='there is no such run'):
+    stages.parents(children, f'{tmp_path}/elsewhere')
+
+
+@pytest.mark.parametrize('last', [True, False])
+def test_every_child_of_a_parent_is_checked(tmp_path, last):
+  parent = stored(tmp_path, RunSpec(data=DATA, steps=20)).run_id
+  good, wrong = of_parent(parent), of_parent(parent)
+  wrong = dataclasses.replace(wrong, model=specs.ModelSpec(width=32))
+  listed = [(specs.run_id(spec), spec) for spec in (good, wrong)]
+  with pytest.raises(InputError, match='32 is not allowed; the parent'):
+    stages.parents(dict(listed if last else reversed(listed)), str(tmp_path))
+
+
+def test_what_others_need_is_kept(tmp_path):
+  """With --keep=none only the ends of the study's own parents go."""
+  entry = 'checkpoints.json', [{'step': 20, 'folder': 'checkpoints/a-1'}]
+  done = 'result.json', {}
+  bases = [RunSpec(data=DATA, steps=10, seed=seed) for seed in range(3)]
+  own, listed, outside = (stored(tmp_path, spec, entry, done).run_id for spec in bases)
+  pairs = [(name, of_parent(name)) for name in (own, listed, outside)]
+  children = [(stored(tmp_path, spec, done).run_id, spec) for _, spec in pairs]
+  runs.write_study(str(tmp_path), 'other', (), [{'run_id': listed}])
+  planned = dict([*zip((own, listed), bases, strict=False), *children])
+  runs.write_study(str(tmp_path), 'this', (), [{'run_id': name} for name in planned])
+  forest = prefixes.forest([(outside, bases[2]), *planned.items()], share=False)
+  assert runs.of_others(str(tmp_path), 'this') == {listed}
+  segments.drop_ends(str(tmp_path), Worker(str(tmp_path)), forest, set(planned) - {listed})
+  assert [bool(Run(str(tmp_path), name).checkpoints()) for name in (own, listed, outside)] == [
+      False, True, True]
 
 
 @pytest.fixture(scope='module')
