@@ -104,6 +104,7 @@ def test_two_workers_share_a_study(tmp_path, markov_store, undisturbed):
   assert reported == [1] * 4
 
 
+@pytest.mark.slow  # As from a sleeping one, below, but for how its end is known.
 def test_a_worker_takes_over_from_a_killed_one(tmp_path, markov_store, undisturbed):
   first = sweeps.start(tmp_path, markov_store)
   sweeps.wait_for(lambda: sweeps.curves(tmp_path))
@@ -206,7 +207,8 @@ def _stopped_half_way(workdir, store):
   return two_checkpoints()[0]
 
 
-@pytest.mark.parametrize('damage', ['truncate', 'half delete'])
+@pytest.mark.parametrize('damage', [
+    pytest.param('truncate', marks=pytest.mark.slow), 'half delete'])
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, markov_store, undisturbed, damage):
   run = _stopped_half_way(tmp_path, markov_store)
   older, newest = json.loads((run / 'checkpoints.json').read_text())

@@ -84,7 +84,8 @@ def test_a_recorded_program_wins_over_the_flag(trained, markov_store, tmp_path):
   assert sweeps.curves(copy) == sweeps.curves(trained)
 
 
-@pytest.mark.parametrize('keep, saves', [('none', 0), ('all', 4)])
+@pytest.mark.parametrize('keep, saves', [
+    ('none', 0), pytest.param('all', 4, marks=pytest.mark.slow)])
 def test_keep_decides_which_checkpoints_stay(markov_store, tmp_path, keep, saves):
   sweeps.sweep(tmp_path, markov_store, f'--keep={keep}', '--checkpoint_seconds=0', study=TINY)
   lists = [json.loads(p.read_text()) for p in tmp_path.glob('runs/*/checkpoints.json')]
