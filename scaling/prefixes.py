@@ -163,7 +163,7 @@ def _grow(found: dict[str, Segment], members: list[tuple[str, RunSpec]],
 def _acting(spec: RunSpec) -> np.ndarray:
   """The values of all schedules, a row an update: its learning rate, and the domains' shares where
   these move."""
-  before = (spec.init.step or 0) if spec.init.schedule else 0
+  before = spec.init.counted
   rates = _rates(spec.optim, before + spec.steps)[before:, None]
   if not mixture.moves(spec.data):
     return rates
@@ -257,7 +257,7 @@ def _history(spec: RunSpec) -> Any:
   """What must be equal for two runs to share updates, apart from the learning rates after the
   first: everything but the schedules, the length, and how often the run is evaluated. Hashable."""
   data, optim = spec.data, spec.optim
-  before = (spec.init.step or 0) if spec.init.schedule else 0
+  before = spec.init.counted
   return (spec.model, tuple(_domains(data).items()), *(getattr(data, name) for name in _DATA),
           mixture.moves(data), *(getattr(optim, name) for name in _OPTIM), spec.evaluation.windows,
           spec.seed, _first_rate(optim, before, spec.steps),

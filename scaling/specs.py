@@ -153,6 +153,9 @@ class DataSpec:
         raise bad(f'{path}.domains.{name}.late_weight', None,
                   'the mixture schedule step needs it of every domain')
       self._check_sum(path, 'late_weight')
+      if all(d.weight == d.late_weight for d in self.domains.values()):
+        raise bad(f'{path}.mixture.schedule', 'step',
+                  'it changes nothing: every late_weight is the weight')
     elif late:
       raise bad(f'{path}.domains.{late[0]}.late_weight', self.domains[late[0]].late_weight,
                 'only the mixture schedule step has it')
@@ -228,9 +231,9 @@ class OptimSpec:
       raise bad(f'{path}.cooldown_steps', self.cooldown_steps, 'it must be >= 0')
     if self.cooldown_fraction is not None and not 0 <= self.cooldown_fraction <= 1:
       raise bad(f'{path}.cooldown_fraction', self.cooldown_fraction, 'it must lie in [0, 1]')
-    if self.decay_fraction > 0 and self.final_lr <= 0:
-      raise bad(f'{path}.final_lr', self.final_lr,
-                'the schedule infinite anneals exponentially: it must be positive')
+    if self.decay_fraction > 0 and not 0 < self.final_lr <= self.constant_lr:
+      raise bad(f'{path}.final_lr', self.final_lr, 'the schedule infinite anneals exponentially, '
+                f'from constant_lr = {self.constant_lr:g}: it must be positive and not above that')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +255,8 @@ class EvalSpec:
   def check(self, path: str) -> None:
     _positive(self, path, 'points', 'windows', 'decay')
     _one_of(self, path, 'spacing', SPACINGS)
+    if self.decay > 30:  # Then exp(-decay) is lost beside 1.
+      raise bad(f'{path}.decay', self.decay, 'it must lie in (0, 30]')
     if self.final_windows is not None and self.final_windows <= self.windows:
       raise bad(f'{path}.final_windows', self.final_windows,
                 f'it must exceed windows = {self.windows}, or be None')
@@ -261,11 +266,11 @@ class EvalSpec:
     if self.spacing == 'even':
       return tuple(-(-i * total // self.points) for i in range(1, self.points + 1))
     found: list[int] = []
-    for i in range(1, self.points + 1):
+    for i in range(1, self.points):
       share = -math.log1p(i / self.points * math.expm1(-self.decay)) / self.decay
       after = found[-1] + 1 if found else 1
       found.append(min(max(math.ceil(share * total - 1e-9), after), total - self.points + i))
-    return tuple(found)
+    return (*found, total)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,10 +283,18 @@ class InitSpec:
   optimizer: bool = False  # go on with its optimizer's moments, too
   schedule: bool = False  # count the steps of the learning-rate schedule on from `step`
   data: bool = True  # go on in every domain where it stopped; False: start the domains over
+  schedule_step: int | None = None  # updates that `schedule` has counted there; None: `step`
+
+  @property
+  def counted(self) -> int:
+    """Updates of the learning-rate schedule before the run's first."""
+    if not self.schedule:
+      return 0
+    return self.schedule_step or self.step or 0
 
   def check(self, path: str) -> None:
     if not self.run:
-      for name in ('step', 'optimizer', 'schedule', 'data'):
+      for name in ('step', 'optimizer', 'schedule', 'data', 'schedule_step'):
         if getattr(self, name) != getattr(InitSpec(), name):
           raise bad(f'{path}.{name}', getattr(self, name),
                     f'it has no effect without a parent ({path}.run, or config.stages)')
@@ -289,6 +302,10 @@ class InitSpec:
       raise bad(f'{path}.run', self.run, 'it must be a run id, 16 hexadecimal digits')
     if self.step is not None:
       _positive(self, path, 'step')
+    if self.schedule_step is not None and not (
+        self.schedule and self.step is not None and self.step < self.schedule_step):
+      raise bad(f'{path}.schedule_step', self.schedule_step, 'it is for init.schedule, where the '
+                f'parent went on in a schedule itself: above init.step = {self.step}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,10 +342,26 @@ class RunSpec:
     if self.evaluation.points > self.steps:
       raise bad(f'{path}.evaluation.points', self.evaluation.points,
                 f'it must not exceed steps = {self.steps}')
-    warmup = self.optim.warmup_steps
-    before = (self.init.step or 0) if self.init.schedule else 0
-    if warmup is not None and warmup >= before + self.steps:
-      raise bad(f'{path}.optim.warmup_steps', warmup, f'it must be below steps = {self.steps}')
+    if self.init.schedule and self.init.step is None:
+      return  # Where its schedule stands is known with its parent (scaling/stages.py).
+    total, warmup = self.init.counted + self.steps, self.optim.warmup_steps
+    if warmup is not None and warmup >= total:
+      raise bad(f'{path}.optim.warmup_steps', warmup, f'it must be below steps = {total}')
+    if self.optim.schedule == 'infinite':
+      self._check_phases(path, total)
+
+  def _check_phases(self, path: str, total: int) -> None:
+    """Raises InputError unless an infinite schedule reaches its constant rate."""
+    optim = self.optim
+    counts: dict[str, int] = {}
+    for name in ('warmup', 'cooldown'):
+      steps, share = getattr(optim, f'{name}_steps'), getattr(optim, f'{name}_fraction')
+      counts[name] = round(share * total) if share is not None else steps or 0
+    if sum(counts.values()) >= total:
+      field = 'cooldown_steps' if optim.cooldown_fraction is None else 'cooldown_fraction'
+      raise bad(f'{path}.optim.{field}', getattr(optim, field),
+                f'warm-up and cooldown, {counts["warmup"]} and {counts["cooldown"]} updates, must '
+                f'be below steps = {total}')
 
 
 def canonical(spec: Any) -> Any:

@@ -26,7 +26,10 @@ def child(spec: RunSpec, parent_id: str, parent: RunSpec) -> RunSpec:
   Raises InputError where the two do not go together.
   """
   step = parent.steps if spec.init.step is None else spec.init.step
-  found = dataclasses.replace(spec, init=dataclasses.replace(spec.init, run=parent_id, step=step))
+  counted = step + parent.init.counted if spec.init.schedule else step
+  found = dataclasses.replace(spec, init=dataclasses.replace(
+      spec.init, run=parent_id, step=step, schedule_step=counted if counted != step else None))
+  found.check('config.base')
   check(found, parent)
   return found
 
@@ -42,6 +45,11 @@ def check(spec: RunSpec, parent: RunSpec) -> None:
     same_parameters = name == 'dtype' and 'float64' not in (value, before)
     if value != before and not same_parameters:
       raise bad(f'config.base.model.{name}', value, f'the parent {spec.init.run} has {before!r}')
+  counted = spec.init.step + parent.init.counted
+  if spec.init.schedule and spec.init.counted != counted:
+    raise bad('config.base.init.schedule_step', spec.init.schedule_step,
+              f'the parent {spec.init.run} went on in a schedule itself, which has counted '
+              f'{counted} updates there')
   for name in ('tokenizer', 'vocab_size', 'trained_on', 'length'):
     mine, its = getattr(spec.data, name), getattr(parent.data, name)
     if mine != its and (name != 'length' or spec.init.data):
@@ -49,10 +57,21 @@ def check(spec: RunSpec, parent: RunSpec) -> None:
       raise bad(f'config.base.data.{field}', mine, f'the parent {spec.init.run} has {its!r}')
   for name, domain in spec.data.domains.items():
     its_domain = parent.data.domains.get(name)
-    if its_domain is not None and its_domain.fingerprint != domain.fingerprint:
+    if its_domain is None:
+      continue
+    if its_domain.fingerprint != domain.fingerprint:
       raise bad(f'config.base.data.domains.{name}.fingerprint', domain.fingerprint,
                 f'the parent {spec.init.run} was trained on another text, '
                 f'{its_domain.fingerprint!r}')
+    drew = its_domain.weight or its_domain.late_weight or (parent.init.run and parent.init.data)
+    if spec.init.data and drew and its_domain.unique_tokens != domain.unique_tokens:
+      raise bad(f'config.base.data.domains.{name}.unique_tokens', domain.unique_tokens,
+                f'the parent {spec.init.run} read the first {its_domain.unique_tokens}, and '
+                'the data go on from there; give the same, or init.data=False')
+  if spec.init.data and spec.seed != parent.seed:
+    raise bad('config.base.seed', spec.seed,
+              f'the parent {spec.init.run} has {parent.seed}, which orders the data: give '
+              "init.data=False, or the parent's seed")
   if spec.init.optimizer and spec.optim.optimizer != parent.optim.optimizer:
     raise bad('config.base.optim.optimizer', spec.optim.optimizer,
               f'the parent {spec.init.run} has {parent.optim.optimizer!r}, and init.optimizer '
@@ -63,6 +82,25 @@ def drawn(spec: RunSpec, step: int) -> dict[str, float]:
   """Sequences of each domain that a run takes in its first `step` updates, to within three."""
   sums = mixture.sums(spec.data, np.array([step]), spec.steps)[0] * spec.data.batch
   return dict(zip(mixture.names(spec.data), sums.tolist(), strict=True))
+
+
+def inherited(spec: RunSpec, runs_by_id: Mapping[str, RunSpec]) -> dict[str, float]:
+  """Sequences of each domain that the ancestors of a run took, after which it reads on.
+
+  Raises InputError for a domain that its parent lacks and an earlier one had: its count is lost.
+  """
+  found: dict[str, float] = {}
+  child = spec
+  while child.init.data and child.init.run in runs_by_id:
+    parent = runs_by_id[child.init.run]
+    for name, count in drawn(parent, child.init.step or parent.steps).items():
+      if name in spec.data.domains and name not in runs_by_id[spec.init.run].data.domains:
+        raise bad('config.base.init.data', True,
+                  f'the parent {spec.init.run} lacks the domain {name}, which the runs before it '
+                  'read: where it goes on is lost; give init.data=False')
+      found[name] = found.get(name, 0.0) + count
+    child = parent
+  return found
 
 
 def tokens_before(spec: RunSpec, runs_by_id: Mapping[str, RunSpec]) -> int:

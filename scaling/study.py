@@ -96,6 +96,8 @@ def build(config: ConfigDict, overrides: Mapping[str, Any], stores: Stores) -> S
   if earlier and values['base']['init']['run']:
     raise bad('config.base.init.run', values['base']['init']['run'],
               'config.stages sets it; give one of them')
+  if earlier and any('base.init.run' in fields for fields in (paths, *earlier)):
+    raise InputError('config.base.init.run: config.stages sets it, so no axis and no stage may')
   _check_overrides(overrides, paths, values)
 
   ladder = _ladder(values['ladder'])
@@ -118,6 +120,15 @@ def build(config: ConfigDict, overrides: Mapping[str, Any], stores: Stores) -> S
   return Study(values['name'], tuple(runs.values()), tuple(values['laws']))
 
 
+def check_inherited(study: Study, parents: Mapping[str, RunSpec], stores: Stores,
+                    max_epochs: float) -> None:
+  """Raises InputError where a run and its parents outside the study read a domain too often."""
+  supply = Supply(stores, max_epochs)
+  for r in study.runs:
+    if r.spec.init.run in parents:
+      supply.fill(r.spec, stages.inherited(r.spec, parents))
+
+
 def _chain(builder: _Builder, supply: Supply, earlier: tuple[dict[str, Any], ...],
            point: grid.Point) -> Iterator[tuple[str, RunSpec, int]]:
   """The runs of a point, parents first: run id, spec, and stage."""
@@ -125,11 +136,11 @@ def _chain(builder: _Builder, supply: Supply, earlier: tuple[dict[str, Any], ...
   inherited: dict[str, float] = {}  # sequences of each domain that the parents took
   for stage, fields in enumerate((*earlier, {}), -len(earlier)):
     if parent is None:
-      spec = supply.fill(builder.spec({**point, **fields}, fresh=bool(earlier)))
+      spec = supply.fill(builder.spec(_staged(point, fields), fresh=bool(earlier)))
       if spec.init.run and spec.init.step is None:
         raise bad('config.base.init.step', None, 'a run that names its parent names the step, too')
     else:
-      spec = builder.spec({**point, **fields, 'base.init.run': run_id})
+      spec = builder.spec({**_staged(point, fields), 'base.init.run': run_id})
       for name, count in stages.drawn(parent, spec.init.step or parent.steps).items():
         inherited[name] = inherited.get(name, 0.0) + count
       if not spec.init.data:
@@ -137,6 +148,16 @@ def _chain(builder: _Builder, supply: Supply, earlier: tuple[dict[str, Any], ...
       spec = stages.child(supply.fill(spec, inherited), run_id, parent)
     run_id, parent = specs.run_id(spec), spec
     yield run_id, spec, stage
+
+
+def _staged(point: grid.Point, fields: dict[str, Any]) -> grid.Point:
+  """A point with the fields of a stage in place; `tokens` and the steps displace each other."""
+  found = {**point, **fields}
+  if 'tokens' in fields and TOKENS not in fields:
+    found.pop(TOKENS, None)
+  elif TOKENS in fields and 'tokens' not in fields:
+    found['tokens'] = None
+  return found
 
 
 class _Builder:
@@ -334,6 +355,9 @@ def _stages(values: Any) -> tuple[dict[str, Any], ...]:
   if not isinstance(values, tuple | list) or not all(isinstance(v, Mapping) for v in values):
     raise bad('config.stages', values, 'it must be a tuple of dicts {path: value}, such as '
               "({'tokens': 1e6, 'base.optim.peak_lr': 3e-3},)")
+  for path in (path for value in values for path in value):
+    if not isinstance(path, str):
+      raise bad('config.stages', path, "a stage sets fields by their paths, such as 'base.steps'")
   return tuple(dict(value) for value in values)
 
 

@@ -74,6 +74,8 @@ class Supply:
     if wanted > windows:
       raise bad(f'config.base.evaluation.{field}', wanted,
                 f'the validation text of {name} has {windows} of {length} tokens')
+    if store.count('train') < 1:
+      raise InputError(f'{path}: its training text is empty')
     if domain.weight == 0 and not domain.late_weight:
       return
     unique = domain.unique_tokens

@@ -80,8 +80,9 @@ def main(argv: list[str]) -> int:
     raise InputError('--config: this flag must be given (the study\'s file)')
   planned = study.build(_CONFIG.value, cli.overrides('config'), stores)
   listed = {r.run_id: r.spec for r in planned.runs}
-  forest = prefixes.forest([*stages.parents(listed, workdir).items(), *listed.items()],
-                           _SHARE_PREFIXES.value)
+  outside = stages.parents(listed, workdir)
+  study.check_inherited(planned, outside, stores, _CONFIG.value.max_epochs)
+  forest = prefixes.forest([*outside.items(), *listed.items()], _SHARE_PREFIXES.value)
   if _MODE.value == 'status':
     return show_status(planned, forest, workdir)
   _set_devices()

@@ -45,7 +45,7 @@ class Feed:
       raise bad(f'{field}.unique_tokens', domain.unique_tokens,
                 f'its training split has {store.count("train")} tokens')
     count = store.windows('train', data.length, domain.unique_tokens)
-    if domain.weight > 0 and count < 1:
+    if (domain.weight > 0 or domain.late_weight) and count < 1:
       tokens = min(domain.unique_tokens or store.count('train'), store.count('train'))
       raise bad('data.length', data.length,
                 f'the {tokens} training tokens of {name} hold no window of length + 1')

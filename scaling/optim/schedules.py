@@ -23,7 +23,7 @@ so the first update never has rate 0, and update w is the first at the peak. The
                  2403.08763, section 7)
 
 A run that goes on in its parent's schedule (`init.schedule`) counts t and T from the parent's
-first update: `of_run`.
+first update, or from where the parent's own schedule does: `of_run`.
 
 constant and inverse_sqrt do not look at T, so runs of different lengths share their steps, when
 the warm-up is counted in steps; runs under wsd and infinite share them until the first decays.
@@ -57,7 +57,7 @@ def learning_rate(spec: OptimSpec, steps: int, step: np.ndarray | int) -> np.nda
 
 def of_run(spec: RunSpec, step: np.ndarray | int) -> np.ndarray:
   """The learning rate of a run at its 0-based updates `step`, its parent's counted where asked."""
-  before = (spec.init.step or 0) if spec.init.schedule else 0
+  before = spec.init.counted
   return learning_rate(spec.optim, before + spec.steps, before + np.asarray(step))
 
 

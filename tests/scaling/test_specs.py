@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from scaling import files, specs
 from scaling.errors import InputError
-from scaling.specs import DataSpec, DomainSpec, EvalSpec, ModelSpec, OptimSpec, RunSpec
+from scaling.specs import DataSpec, DomainSpec, EvalSpec, InitSpec, ModelSpec, OptimSpec, RunSpec
 from tests.conftest import ROOT
 
 share = st.floats(0, 1, allow_nan=False)
@@ -24,8 +24,9 @@ names = st.text('abcdefghijklmnopqrstuvwxyz_', min_size=1, max_size=8)
 
 
 def infinite(schedule):
-  """What the infinite schedule needs, and no other has."""
-  return {'constant_lr': 0.5, 'cooldown_fraction': 0.25} if schedule == 'infinite' else {}
+  """What the infinite schedule needs, and a warm-up that leaves room for it."""
+  return ({'constant_lr': 1.0, 'cooldown_fraction': 0.25, 'warmup_fraction': 0.5}
+          if schedule == 'infinite' else {})
 
 
 models = st.builds(
@@ -51,7 +52,7 @@ def data_specs(draw):
 
 
 optims = st.builds(
-    lambda schedule, **fields: OptimSpec(schedule=schedule, **fields, **infinite(schedule)),
+    lambda schedule, **fields: OptimSpec(**{'schedule': schedule, **fields, **infinite(schedule)}),
     peak_lr=positive, schedule=st.sampled_from(specs.SCHEDULES),
     warmup_fraction=st.none() | share, final_lr=st.floats(1e-3, 1), decay_fraction=share,
     b1=st.floats(0, 0.999), b2=st.floats(0, 0.999), eps=positive, weight_decay=positive,
@@ -137,11 +138,14 @@ def test_evaluations_end_at_the_last_step(steps, points):
 
 
 @settings(deadline=None)
-@given(st.integers(1, 10**6), st.integers(1, 50), st.floats(1e-3, 20))
+@given(st.integers(1, 10**6), st.integers(1, 50), st.floats(1e-3, 30))
 def test_decaying_evaluations_are_as_many_and_ever_further_apart(steps, points, decay):
   steps = max(steps, points)
   found = EvalSpec(points=points, spacing='decaying', decay=decay).steps(steps)
   assert len(set(found)) == points and found[-1] == steps and found[0] >= 1
+  if points > 1 and points < steps / 100:  # Each where the density's integral says, rounded up.
+    share = -math.log1p(-(1 - math.exp(-decay)) / points) / decay
+    assert found[0] - share * steps < 1 + 1e-6 * steps
   gaps = [b - a for a, b in zip((0, *found), found)]
   assert min(gaps) >= 1
   assert all(b >= a - 1 for a, b in itertools.pairwise(gaps)) or min(gaps) == 1
@@ -187,12 +191,23 @@ def test_the_density_of_decaying_evaluations_falls_exponentially():
     ('optim.weight_decay', -0.1, 'base.optim.weight_decay: -0.1'),
     ('optim', {'schedule': 'infinite', 'cooldown_steps': 5}, 'base.optim.constant_lr: None'),
     ('optim', {'schedule': 'infinite', 'constant_lr': 0.5}, 'base.optim.cooldown_steps: None'),
+    ('optim', {'schedule': 'infinite', 'constant_lr': 0.05, 'cooldown_steps': 5},
+     'base.optim.final_lr: 0.1'),
+    ('optim', {'schedule': 'infinite', 'constant_lr': 0.5, 'cooldown_steps': 990,
+               'warmup_steps': 10}, 'base.optim.cooldown_steps: 990'),
+    ('optim', {'schedule': 'infinite', 'constant_lr': 0.5, 'cooldown_fraction': 0.5,
+               'warmup_fraction': 0.5}, 'base.optim.cooldown_fraction: 0.5'),
     ('optim.cooldown_fraction', 0.5, 'only the schedule infinite has it'),
     ('data.mixture', {'schedule': 'step'}, 'base.data.mixture.change_at: None'),
     ('data.mixture', {'change_at': 0.5}, 'base.data.mixture.change_at: 0.5'),
     ('data.mixture', {'schedule': 'step', 'change_at': 0.5}, 'domains.docs.late_weight: None'),
+    ('data', {'domains': {'docs': {'late_weight': 1.0}},
+              'mixture': {'schedule': 'step', 'change_at': 0.5}}, 'it changes nothing'),
     ('data.mixture', {'temperature': 5.0}, 'only the schedule temperature has temperatures'),
     ('data.domains.docs.late_weight', 0.5, 'only the mixture schedule step has it'),
+    ('evaluation.decay', 31.0, 'base.evaluation.decay: 31.0'),
+    ('init', {'run': '0' * 16, 'step': 5, 'schedule': True, 'schedule_step': 5},
+     'base.init.schedule_step: 5'),
     ('evaluation.spacing', 'odd', "base.evaluation.spacing: 'odd'"),
     ('evaluation.final_windows', 256, 'base.evaluation.final_windows: 256'),
     ('init.run', 'abc', "base.init.run: 'abc' is not allowed; it must be a run id"),
@@ -220,7 +235,7 @@ def test_bad_fields(path, value, message):
 
 def test_the_documents_list_every_field_and_default():
   text = (ROOT / 'docs' / 'specs.md').read_text()
-  for kind in (RunSpec, ModelSpec, DataSpec, DomainSpec, OptimSpec, EvalSpec):
+  for kind in (RunSpec, ModelSpec, DataSpec, DomainSpec, OptimSpec, EvalSpec, InitSpec):
     for field in dataclasses.fields(kind):
       if dataclasses.is_dataclass(field.default):
         continue

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from analysis import logs
-from scaling import files, prefixes, runs, segments, specs, stages, study
+from scaling import files, grid, prefixes, runs, segments, specs, stages, study
 from scaling.errors import InputError
 from scaling.leases import Worker
+from scaling.optim import schedules
 from scaling.runs import Run
 from scaling.specs import DataSpec, DomainSpec, InitSpec, MixtureSpec, OptimSpec, RunSpec
 from scaling.train import lanes
@@ -53,7 +54,45 @@ def test_three_stages_are_a_chain():
       assert stages.tokens_before(run.spec, by_id) == (80 + 40) * 4 * 32
 
 
+def test_a_chain_counts_the_schedule_from_its_first_run():
+  optim = {'base.optim.schedule': 'constant', 'base.optim.warmup_steps': 50}
+  runs = built(stages=({'base.steps': 80, **optim}, {'base.steps': 40, **optim}), axes=None,
+               base__init__schedule=True, base__optim__warmup_steps=100)
+  first, second, last = runs
+  assert second.spec.init == InitSpec(first.run_id, 80, schedule=True)  # As it is without a chain.
+  assert last.spec.init == InitSpec(second.run_id, 40, schedule=True, schedule_step=120)
+  whole = schedules.learning_rate(last.spec.optim, 120 + last.spec.steps, np.arange(120, 140))
+  np.testing.assert_array_equal(schedules.of_run(last.spec, np.arange(20)), whole)
+  np.testing.assert_array_equal(prefixes._acting(last.spec)[:20, 0], whole)
+  with pytest.raises(InputError, match='which has counted 120 updates'):
+    stages.check(dataclasses.replace(last.spec, init=dataclasses.replace(
+        last.spec.init, schedule_step=None)), second.spec)
+
+
+def test_a_long_warm_up_may_lie_in_the_parent():
+  runs = built(axes=None, base__steps=20, base__init__schedule=True, base__optim__warmup_steps=70)
+  assert [run.spec.steps for run in runs] == [80, 20]
+  with pytest.raises(InputError, match='must be below steps = 100'):
+    built(axes=None, base__steps=20, base__init__schedule=True, base__optim__warmup_steps=100,
+          stages=({'base.steps': 80, 'base.optim.warmup_steps': 5},))
+
+
+def test_tokens_of_a_stage_displace_the_steps_of_the_points():
+  steps = grid.axis('base.steps', (60, 120))
+  assert [run.spec.steps for run in built(axes=steps, stages=({'tokens': 80 * 128},))] == [
+      80, 60, 120]
+  tokens = grid.axis('tokens', (60 * 128, 120 * 128))
+  assert [run.spec.steps for run in built(axes=tokens, stages=({'base.steps': 80},))] == [
+      80, 60, 120]
+
+
 @pytest.mark.parametrize('fields, message', [
+    ({'stages': ({3: 80},)}, 'config.stages: 3 is not allowed; a stage sets fields by'),
+    ({'stages': ({'base.init.run': '0' * 16},)}, 'config.stages sets it, so no axis'),
+    ({'axes': ('axis', 'base.init.run', ('0' * 16,))}, 'config.stages sets it, so no axis'),
+    ({'stages': ({'base.seed': 1},)}, 'config.base.seed: 0 is not allowed; the parent'),
+    ({'stages': ({'base.data.domains.markov.unique_tokens': 50_000},)},
+     'domains.markov.unique_tokens: None is not allowed; the parent'),
     ({'stages': ({'base.model.width': 32},)}, 'base.model.width: 16 is not allowed; the parent'),
     ({'stages': ({'base.data.length': 16},)}, 'base.data.length: 32 is not allowed; the parent'),
     ({'stages': ({'base.nothing': 1},)}, 'config.base.nothing: unknown field'),
@@ -197,6 +236,35 @@ def test_what_others_need_is_kept(tmp_path):
   segments.drop_ends(str(tmp_path), Worker(str(tmp_path)), forest, set(planned) - {listed})
   assert [bool(Run(str(tmp_path), name).checkpoints()) for name in (own, listed, outside)] == [
       False, True, True]
+
+
+def test_what_outside_parents_took_counts_in_the_epochs():
+  listed = dict(chain((RunSpec(data=DATA, steps=40), None), (RunSpec(data=DATA, steps=30), 40),
+                      (RunSpec(data=DATA, steps=30), 20)))
+  (base_id, base), (middle_id, middle), (last_id, last) = listed.items()
+  outside = {base_id: base, middle_id: middle}
+  assert stages.inherited(last, outside) == {'any': (40 + 20) * 16}
+  this = study.Study('this', (study.StudyRun(last, last_id, {}, False),), ())
+  few, enough = (functools.partial(stores, train=steps * 16 * 128 + 1) for steps in (89, 90))
+  study.check_inherited(this, outside, enough, 1.0)
+  with pytest.raises(InputError, match="tokens of any, its parents' among them"):
+    study.check_inherited(this, outside, few, 1.0)
+
+
+def test_counts_that_the_middle_of_a_chain_loses_are_refused():
+  two = DataSpec(domains={'any': DomainSpec(0.5), 'x': DomainSpec(0.5)})
+  listed = dict(chain((RunSpec(data=two, steps=40), None), (RunSpec(data=DATA, steps=30), 40),
+                      (RunSpec(data=two, steps=30), 30)))
+  *_, last = listed.values()
+  with pytest.raises(InputError, match='lacks the domain x'):
+    stages.inherited(last, listed)
+  fresh = dataclasses.replace(last, init=dataclasses.replace(last.init, data=False))
+  assert stages.inherited(fresh, listed) == {}
+
+
+def test_an_empty_text_is_refused_even_of_a_domain_that_is_only_evaluated():
+  with pytest.raises(InputError, match='training text is empty'):
+    built(train=0)
 
 
 @pytest.fixture(scope='module')
