@@ -7,6 +7,8 @@ workers read them. A file there that cannot be read is compiled again.
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
@@ -26,9 +28,9 @@ def use_cache(workdir: str) -> None:
 class Executables:
   """One program a shape, however often the sweep returns to it.
 
-  `members` counts the study's runs of each shape; `lanes`, `accumulation` and `data` are what was
-  asked for (scaling/programs.py). `background`: whether `ahead` compiles; None: on accelerators
-  only, since on a CPU it would take the cores that train.
+  `members` counts the study's segments of each shape that can train at once; `lanes`,
+  `accumulation` and `data` are what was asked for (scaling/programs.py). `background`: whether
+  `ahead` compiles; None: on accelerators only, since on a CPU it would take the cores that train.
   """
 
   def __init__(self, workdir: str, members: Mapping[Shape, int], lanes: int | None,
@@ -74,6 +76,18 @@ class Executables:
     """Until nothing is compiled in the background."""
     if self._thread is not None:
       self._thread.join()
+
+  def leave(self, code: int) -> None:
+    """Ends the process at once if something is compiled in the background; else does nothing.
+
+    A compilation of minutes cannot be interrupted, and Python would wait for its thread; as a
+    daemon it aborts the process when it comes back to a Python that is gone (exit code 134). An
+    entry of the cache that is half written is compiled again.
+    """
+    if self._thread is not None and self._thread.is_alive():
+      sys.stdout.flush()
+      sys.stderr.flush()
+      os._exit(code)
 
   def _settled(self, shape: Shape) -> bool:
     return self._lanes is not None or files.exists(programs.record_path(self._workdir, shape))

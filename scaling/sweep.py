@@ -182,6 +182,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
         meter.write(work.tokens, work.trained, work.seconds, work.compilations)
   if stop.is_set():
     print('stopped by a signal: everything is saved, run the same command again', file=sys.stderr)
+    compiled.leave(STOPPED)
     return STOPPED
   return _summary(planned, forest, workdir)
 

@@ -55,6 +55,7 @@ def save(workdir: str, name: str, state: Any, positions: Sequence[tuple[str, Pos
   """
   folder = f'{FOLDER}/{name}'
   path = epath.Path(workdir) / folder
+  forget()
   files.remove_tree(path)  # What a killed writer of the same name left.
   files.make_folder(path)
   try:
@@ -76,15 +77,44 @@ def save(workdir: str, name: str, state: Any, positions: Sequence[tuple[str, Pos
   return folder
 
 
-def read_index(workdir: str, folder: str) -> dict[str, Any]:
-  """The verified index of a checkpoint. Raises Damaged, saying what is wrong."""
+def restore(workdir: str, folder: str, run_id: str) -> tuple[Any, Position]:
+  """One run's arrays (without the lane axis, as nested dicts of numpy arrays) and its position.
+
+  The lanes of a pack are restored one by one, so the last checkpoint that was read and verified is
+  kept until `forget`; the arrays are views of it. Raises Damaged when it cannot be trusted.
+  """
   path = epath.Path(workdir) / folder
+  index = _index(path)
+  if run_id not in index['runs']:
+    raise Damaged(f'it does not hold run {run_id}')
+  entry = index['runs'][run_id]
+  if _verified[:2] != [os.fspath(path), index]:
+    forget()  # before there is another
+    _verify(path, index)
+    _verified[:] = os.fspath(path), index, _read(path / 'state')
+  return jax.tree.map(lambda leaf: leaf[entry['lane']], _verified[2]), Position.of(entry)
+
+
+_verified: list[Any] = []  # path, index and arrays of one checkpoint at most
+
+
+def forget() -> None:
+  """Lets go of the arrays that `restore` keeps: nothing holds a second copy of a pack in training.
+  """
+  _verified.clear()
+
+
+def _index(path: epath.Path) -> dict[str, Any]:
   try:
-    index = files.read_json(path / 'index.json')
+    return files.read_json(path / 'index.json')
   except FileNotFoundError:
     raise Damaged('index.json is missing') from None
   except ValueError:
     raise Damaged('index.json cannot be read') from None
+
+
+def _verify(path: epath.Path, index: Mapping[str, Any]) -> None:
+  """Raises Damaged, saying what is wrong, unless every file is what the index says."""
   for name, (size, digest) in index['files'].items():
     try:
       content = (path / 'state' / name).read_bytes()
@@ -94,26 +124,16 @@ def read_index(workdir: str, folder: str) -> dict[str, Any]:
       raise Damaged(f'{name} has {len(content)} of {size} bytes')
     if hashlib.sha256(content).hexdigest() != digest:
       raise Damaged(f'the bytes of {name} have changed')
-  return index
 
 
-def restore(workdir: str, folder: str, run_id: str) -> tuple[Any, Position]:
-  """One run's arrays (without the lane axis, as nested dicts of numpy arrays) and its position.
-
-  Raises Damaged when the checkpoint cannot be trusted.
-  """
-  index = read_index(workdir, folder)
-  if run_id not in index['runs']:
-    raise Damaged(f'it does not hold run {run_id}')
-  entry = index['runs'][run_id]
-  path = os.path.abspath(epath.Path(workdir) / folder / 'state')
-  # The bytes are what was written, so an error from here on is no damage: it is not caught.
+def _read(path: epath.Path) -> Any:
+  """The arrays of all lanes. Their bytes are what was written: an error here is no damage."""
   import orbax.checkpoint as ocp  # pylint: disable=import-outside-toplevel
-  saved = checkpointer()
-  shapes = saved.metadata(path).item_metadata.tree
+  saved, state = checkpointer(), os.path.abspath(path)
+  shapes = saved.metadata(state).item_metadata.tree
   as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
-  tree = saved.restore(path, ocp.args.PyTreeRestore(restore_args=as_numpy))
-  return jax.tree.map(lambda leaf: np.asarray(leaf)[entry['lane']], tree), Position.of(entry)
+  return jax.tree.map(np.asarray, saved.restore(
+      state, ocp.args.PyTreeRestore(restore_args=as_numpy)))
 
 
 def newest(run: Run, warn: Callable[[str], None], before: int | None = None
@@ -141,6 +161,7 @@ def drop(workdir: str, folders: Sequence[str], worker: str = '') -> None:
   the maker's: it may wake and list the folder. So a folder stays as long as its maker holds the
   lease of any run in it, unless the maker is `worker`: the caller, or one that is gone.
   """
+  forget()
   for folder in folders:
     maker = _maker(folder)
     try:

@@ -19,7 +19,7 @@ import numpy as np
 from scaling.leases import LeaseLost
 from scaling.optim import schedules
 from scaling.segments import Claimed
-from scaling.train import evaluate
+from scaling.train import checkpoint, evaluate
 from scaling.train.lanes import Lane
 from scaling.train.pack import Pack, one_line, out_of_memory
 from scaling.train.program import hyper
@@ -79,11 +79,12 @@ class Loop:
       for i, _ in pack.active:
         pack.leave(i)
       pack.state = None  # The next pack needs the memory.
+      checkpoint.forget()
       self._pending.clear()
 
   def _finish(self) -> None:
     if self.pack.finish():
-      self._asked = -math.inf  # What continues a prefix can be taken now.
+      self._asked = -math.inf  # What starts from its end can be taken now.
 
   def _fill(self) -> None:
     """Loads claimed runs into idle lanes; asks a queue that had none at most once a second."""
@@ -103,6 +104,7 @@ class Loop:
     lanes = pack.active
     n = min(program.chunk, *(lane.next_event - lane.step for _, lane in lanes))
     assert pack.state is not None  # There are lanes, and the first one made it.
+    checkpoint.forget()
     R, K, shape = program.lanes, program.chunk, program.shape
     with pack.clock('data'):
       tokens = pack.options.batches.gather(program, lanes, n)

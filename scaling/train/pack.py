@@ -121,9 +121,9 @@ class Pack:
   def finish(self) -> bool:
     """Writes the results of the lanes that have reached their end, and frees their places.
 
-    Returns whether a prefix ended, so that there may be more to train.
+    Returns whether one ended that others start from, so that there may be more to train.
     """
-    prefix_ended = False
+    more = False
     ended = [(i, lane) for i, lane in self.active if lane.step == lane.last]
     if not ended:
       return False
@@ -135,7 +135,6 @@ class Pack:
       try:
         if lane.segment.shared:
           lane.run.write_end(lane.lease, lane.last, len(lane.curve))
-          prefix_ended = True
         else:
           lane.run.write_result(lane.lease, lane.curve)
         if self.options.keep == 'none' and not lane.claimed.continued:
@@ -146,10 +145,11 @@ class Pack:
       except LeaseLost as error:
         self.lose(i, error)
         continue
+      more = more or lane.claimed.continued
       if not lane.segment.shared:
         self.finished.append(lane.run.run_id)
       self.leave(i)
-    return prefix_ended
+    return more
 
   def fail(self, i: int, lane: Lane, reason: str, step: int, message: str) -> None:
     try:

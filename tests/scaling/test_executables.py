@@ -85,6 +85,26 @@ def test_an_error_of_the_thread_comes_when_the_program_is_needed(tmp_path, monke
     program.compile()
 
 
+LEAVING = """
+import tempfile, time
+from scaling import executables
+from scaling.train.program import Program
+from tests.scaling import test_executables
+Program.compile = lambda self: time.sleep(600)
+found = test_executables.made(tempfile.mkdtemp(), background=True)
+found.leave(4)  # Nothing is compiled: it stays.
+found.ahead(test_executables.SHAPES)
+print('saved')
+found.leave(3)
+"""
+
+
+def test_a_stop_does_not_wait_for_what_is_compiled_ahead():
+  made = subprocess.run([sys.executable, '-c', LEAVING], text=True, timeout=60,
+                        capture_output=True)
+  assert (made.returncode, made.stdout) == (3, 'saved\n'), made.stderr
+
+
 CACHED = """
 import sys
 import jax, jax.monitoring

@@ -1,6 +1,7 @@
 """Checkpoints: what goes in comes out, and what was touched is refused."""
 
 import pathlib
+import weakref
 
 import numpy as np
 import pytest
@@ -33,6 +34,34 @@ def test_a_lane_comes_back_bit_for_bit(saved):
     assert at == position  # loss_sum is beyond 64 bits: exact all the same
     np.testing.assert_array_equal(arrays['params']['w.x'], _state()['params']['w.x'][lane])
     assert arrays['count'] == _state()['count'][lane]
+
+
+def test_a_pack_is_read_and_checked_once_for_all_of_its_lanes(saved, monkeypatch):
+  workdir, folder, path = saved
+  reads, read = [], checkpoint._read
+
+  def counted(path):
+    reads.append(path)
+    return read(path)
+
+  monkeypatch.setattr(checkpoint, '_read', counted)
+  checkpoint.forget()
+  arrays, _ = checkpoint.restore(workdir, folder, 'a')
+  checkpoint.restore(workdir, folder, 'b')
+  assert len(reads) == 1
+  held = weakref.ref(arrays['params']['w.x'].base)
+  checkpoint.forget()
+  assert held() is not None
+  del arrays
+  assert held() is None  # no second copy while the pack trains
+  checkpoint.restore(workdir, folder, 'a')
+  assert len(reads) == 2
+  other = {'params': {'w.x': _state()['params']['w.x'] + 1}, 'count': np.array([9, 9], np.int32)}
+  checkpoint.save(workdir, 'worker-1', other, POSITIONS, {})
+  assert checkpoint.restore(workdir, folder, 'a')[0]['count'] == 9
+  (path / 'index.json').unlink()  # deleted by another process
+  with pytest.raises(Damaged, match='missing'):
+    checkpoint.restore(workdir, folder, 'a')
 
 
 def test_every_file_is_checked(saved):

@@ -1,7 +1,10 @@
 """The loop: what it transfers; when a program does not fit, the run says so and frees its lease."""
 
 import contextlib
+import dataclasses
 import json
+import math
+import types
 
 import jax
 import numpy as np
@@ -12,6 +15,7 @@ from scaling import leases, prefixes, study
 from scaling.data import token_store
 from scaling.runs import Run
 from scaling.segments import Claimed, Queue
+from scaling.train import checkpoint
 from scaling.train.batches import Batches
 from scaling.train.loop import Loop
 from scaling.train.pack import Options, Pack
@@ -110,6 +114,23 @@ def test_a_lease_lost_on_the_way_in_goes_back_to_the_queue(tmp_path, claims, mon
   assert len(queue) == before and not list(tmp_path.glob('runs/*/result.json'))
 
 
+@pytest.mark.parametrize('continued', [True, False])
+def test_the_end_of_a_run_that_others_start_from_has_idle_lanes_ask_again(
+    tmp_path, claims, monkeypatch, continued):
+  _, queue, _ = claims
+  claimed = dataclasses.replace(queue.take(lambda spec: True), continued=continued)
+  loop = _loop(tmp_path, claims, _program(claims), [])
+  monkeypatch.setattr(Pack, 'save', lambda *_, **__: None)
+  monkeypatch.setattr(Run, 'write_result', lambda *_: None)
+  lane = types.SimpleNamespace(
+      run=claimed.run, lease=claimed.lease, claimed=claimed, curve=[], step=3, last=3,
+      segment=dataclasses.replace(claimed.segment, name='a'))  # a run, no prefix
+  loop.pack.lanes[0], loop._asked = lane, 5.0
+  loop._finish()
+  assert loop.pack.finished == [claimed.run.run_id] and not loop.pack.active
+  assert loop._asked == (-math.inf if continued else 5.0)
+
+
 class Unread:
   """A device array whose numbers jax.device_get alone may fetch: another way waits unseen."""
 
@@ -127,6 +148,7 @@ def _strict(monkeypatch):
   train, evaluate, get = Program.train, Program.evaluate, jax.device_get
 
   def strict_train(self, *arguments):
+    assert not checkpoint._verified  # What lanes were restored from is let go before they train.
     state, metrics = train(self, *arguments)
     return state, {name: Unread(value) for name, value in metrics.items()}
 
