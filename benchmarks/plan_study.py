@@ -1,6 +1,9 @@
 """How long it takes to plan a large study: build its runs, find shared prefixes, see what is left.
 
   python benchmarks/plan_study.py --runs=100000
+
+These are the steps of `python -m scaling.sweep --mode=plan` in an empty workdir, imports and the
+summary included; only the token stores are made up.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import time
 
 import shapes  # beside this file
 
-from scaling import grid, prefixes, segments, specs, study
+from scaling import grid, plans, prefixes, segments, specs, stages, study
 from scaling.data import token_store
 
 
@@ -57,7 +60,7 @@ def main() -> None:
   options = parser.parse_args()
   print(shapes.conditions())
   start = begun = time.perf_counter()
-  spent = time.process_time()
+  print(f'{"imports, so far":40} {time.process_time():6.2f} s CPU')
 
   def done(what: str) -> None:
     nonlocal start
@@ -68,13 +71,18 @@ def main() -> None:
   planned = study.build(config(options.runs), {}, lambda spec: dict.fromkeys(
       spec.data.domains, _Store(spec)))  # type: ignore[arg-type]
   done(f'build {len(planned.runs):,} runs')
-  forest = prefixes.forest((r.run_id, r.spec) for r in planned.runs)
+  listed = {r.run_id: r.spec for r in planned.runs}
+  with tempfile.TemporaryDirectory() as workdir:
+    parents = stages.parents(listed, workdir)
+  forest = prefixes.forest([*parents.items(), *listed.items()])
   done(f'{len(forest) - len(planned.runs):,} shared prefixes')
   with tempfile.TemporaryDirectory() as workdir:
     todo = segments.remaining(workdir, forest)
     done(f'{len(todo):,} segments left')
-  print(f'{"all":40} {time.perf_counter() - begun:6.2f} s wall, '
-        f'{time.process_time() - spent:.2f} s CPU')
+    plans.text(plans.summarize(planned, forest, todo, workdir))
+    done('summary')
+  print(f'{"all":40} {time.perf_counter() - begun:6.2f} s wall and imports, '
+        f'{time.process_time():.2f} s CPU in all')
 
 
 if __name__ == '__main__':

@@ -125,13 +125,18 @@ def histories(spec: RunSpec, steps: Iterable[int]) -> dict[int, str]:
   """For each of some steps, the digest of all that acts before it: equal for two specs exactly when
   they share these updates."""
   wanted = sorted(set(steps))
-  if not wanted:
-    return {}
-  rates = _acting(spec).astype('<f8')
-  digest = hashlib.sha256(files.to_json(specs.canonical(_timeless(spec))).encode() + b'\n')
-  found, first = {}, 0
-  for last in wanted:
-    digest.update(rates[first:last].tobytes())
+  return _digests(_opening(spec), _acting(spec), wanted) if wanted else {}
+
+
+def _opening(spec: RunSpec) -> bytes:
+  """What acts before any step, apart from the schedules."""
+  return files.to_json(specs.canonical(_timeless(spec))).encode() + b'\n'
+
+
+def _digests(opening: bytes, rates: np.ndarray, steps: Sequence[int]) -> dict[int, str]:
+  digest, found, first = hashlib.sha256(opening), {}, 0
+  for last in steps:
+    digest.update(rates[first:last].astype('<f8', copy=False).tobytes())
     found[last], first = digest.hexdigest(), last
   return found
 
@@ -156,8 +161,9 @@ def _grow(found: dict[str, Segment], members: list[tuple[str, RunSpec]],
           rates: dict[str, np.ndarray], start: str | None, cuts: Mapping[str, set[int]]) -> None:
   """Adds the segments of members that agree in their first update, however often they branch."""
   todo: list[tuple[list[tuple[str, RunSpec]], int, str | None]] = [(members, 0, start)]
+  openings: dict[str, bytes] = {}
   while todo:
-    todo.extend(reversed(_branch(found, *todo.pop(), rates, cuts)))
+    todo.extend(reversed(_branch(found, *todo.pop(), rates, openings, cuts)))
 
 
 def _acting(spec: RunSpec) -> np.ndarray:
@@ -182,7 +188,8 @@ def _first_rate(optim: specs.OptimSpec, before: int, steps: int) -> float:
 
 
 def _branch(found: dict[str, Segment], members: list[tuple[str, RunSpec]], first: int,
-            parent: str | None, rates: dict[str, np.ndarray], cuts: Mapping[str, set[int]],
+            parent: str | None, rates: dict[str, np.ndarray], openings: dict[str, bytes],
+            cuts: Mapping[str, set[int]],
             ) -> list[tuple[list[tuple[str, RunSpec]], int, str | None]]:
   """Adds what members that agree up to update `first` share from there on, and those that go on
   alone; returns the parts that share more, with the update and the prefix that they begin at."""
@@ -192,7 +199,7 @@ def _branch(found: dict[str, Segment], members: list[tuple[str, RunSpec]], first
   last = first + (int(differs[0]) if len(differs) else shortest - first)
   if last > first and (len(members) - 1) * (last - first) >= LEAST_SAVING * sum(
       spec.steps for _, spec in members):
-    first, parent = _stretch(found, members, first, last, parent, cuts)
+    first, parent = _stretch(found, members, first, last, parent, cuts, rates, openings)
   parts: dict[Any, list[tuple[str, RunSpec]]] = {}
   for run_id, spec in members:
     key = tuple(rates[run_id][last]) if _shareable(spec) > last else None
@@ -213,14 +220,17 @@ def _shareable(spec: RunSpec) -> int:
 
 
 def _stretch(found: dict[str, Segment], members: list[tuple[str, RunSpec]], first: int, last: int,
-             parent: str | None, cuts: Mapping[str, set[int]]) -> tuple[int, str | None]:
+             parent: str | None, cuts: Mapping[str, set[int]], rates: dict[str, np.ndarray],
+             openings: dict[str, bytes]) -> tuple[int, str | None]:
   """Adds the prefixes of members from `first` to `last`, one more for every cut in between."""
-  spec = min(members, key=lambda member: (-member[1].steps, member[0]))[1]
+  longest, spec = min(members, key=lambda member: (-member[1].steps, member[0]))
+  if longest not in openings:  # Prefixes of prefixes are of the same run.
+    openings[longest] = _opening(spec)
   inside = {cut for run_id, _ in members for cut in cuts.get(run_id, ()) if first < cut < last}
   for end in sorted({*inside, last}):
     evaluated = sorted({s for _, member in members for s in member.eval_steps
                         if s <= end and (s < member.steps or _shareable(member) == s)})
-    history = histories(spec, [end])[end]
+    history = _digests(openings[longest], rates[longest], [end])[end]
     text = files.to_json([history, evaluated])
     name = PREFIX + hashlib.sha256(text.encode()).hexdigest()[:16]
     found[name] = Segment(name, spec, first, end, parent, tuple(evaluated), history)
@@ -232,7 +242,8 @@ def _leaf(found: dict[str, Segment], run_id: str, spec: RunSpec, first: int, par
           cuts: Mapping[str, set[int]]) -> None:
   inside = [cut for cut in cuts.get(run_id, ()) if first < cut < spec.steps]
   if inside:
-    first, parent = _stretch(found, [(run_id, spec)], first, max(inside), parent, cuts)
+    first, parent = _stretch(found, [(run_id, spec)], first, max(inside), parent, cuts,
+                             {run_id: _acting(spec)}, {})
   found[run_id] = Segment(run_id, spec, first, spec.steps, parent, spec.eval_steps)
 
 

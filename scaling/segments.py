@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 
-from scaling import leases, runs, stages, trunks
+from scaling import files, leases, runs, stages, trunks
 from scaling.prefixes import Segment
 from scaling.runs import Run
 from scaling.specs import RunSpec
@@ -30,14 +30,16 @@ def remaining(workdir: str, forest: Mapping[str, Segment], retry_failed: bool = 
   another attempt may cure (memory, disk, preemption) is tried again; any other only with
   `retry_failed`.
   """
-  starts = Trunks(workdir, forest)
+  there = _there(workdir)
+  starts = Trunks(workdir, forest, there)
   found: dict[str, Segment] = {}
   needed: set[str] = set()
   for name, segment in reversed(list(forest.items())):  # Children first: they say what is needed.
-    run = Run(workdir, name)
-    if (segment.shared and name not in needed) or not _wanted(run, retry_failed, name in needed):
+    run, fresh = Run(workdir, name), name not in there
+    if (segment.shared and name not in needed) or not (
+        fresh or _wanted(run, retry_failed, name in needed)):
       continue
-    kept, first = run.kept(), segment.first
+    kept, first = [] if fresh else run.kept(), segment.first
     if kept:
       first = kept[-1]['step']
     elif (start := starts.start(segment)) is not None and start.at >= first:
@@ -53,18 +55,22 @@ def remaining(workdir: str, forest: Mapping[str, Segment], retry_failed: bool = 
 
 def blocked(workdir: str, forest: Mapping[str, Segment], retry_failed: bool) -> set[str]:
   """Segments whose parent has failed for good, or is blocked, and that can start nowhere else."""
-  starts = Trunks(workdir, forest)
+  there = _there(workdir)
+  starts = Trunks(workdir, forest, there)
+  failed = {name for name in forest if name in there and Run(workdir, name).state() == runs.FAILED
+            and not _wanted(Run(workdir, name), retry_failed)}
   found: set[str] = set()
-  for name, segment in forest.items():
-    if segment.parent is None or Run(workdir, name).kept():
-      continue
-    parent = Run(workdir, segment.parent)
-    if segment.parent in found or (
-        parent.state() == runs.FAILED and not _wanted(parent, retry_failed)):
+  for name, segment in forest.items() if failed else ():
+    if (segment.parent in found or segment.parent in failed) and not Run(workdir, name).kept():
       start = starts.start(segment)
       if start is None or start.at < segment.first:
         found.add(name)
   return found
+
+
+def _there(workdir: str) -> set[str]:
+  """What has a folder: the rest need not be looked at one by one, which takes long for many."""
+  return {name for kind in ('runs', 'prefixes') for name in files.names(f'{workdir}/{kind}')}
 
 
 def _wanted(run: Run, retry_failed: bool, lost: bool = False) -> bool:

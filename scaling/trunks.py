@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from scaling import files, prefixes, runs
 from scaling.data import mixture
@@ -44,14 +44,20 @@ class Trunk:
 class Trunks:
   """The prefixes of a study and those that lie in its workdir already."""
 
-  def __init__(self, workdir: str, forest: Mapping[str, Segment]):
-    self._workdir, self._forest = workdir, forest
+  def __init__(self, workdir: str, forest: Mapping[str, Segment],
+               there: Collection[str] | None = None):
+    """there: all that has a folder, if that has been looked up; then only this is looked at."""
+    self._workdir, self._forest, self._there = workdir, forest, there
     self._known: dict[str, list[Trunk]] = {}  # by segment, furthest first
 
   def start(self, segment: Segment) -> Trunk | None:
     """The sound trunk nearest to the end of a segment that it can start from."""
+    there = self._there
+    if there is not None and not there:
+      return None
     return next((trunk for trunk in self._fitting(segment)
-                 if sound(Run(self._workdir, trunk.name), trunk.last)), None)
+                 if (there is None or trunk.name in there)
+                 and sound(Run(self._workdir, trunk.name), trunk.last)), None)
 
   def _fitting(self, segment: Segment) -> list[Trunk]:
     if segment.name not in self._known:
