@@ -109,10 +109,15 @@ def fits(model: ModelSpec) -> bool:
 def fault(model: ModelSpec, length: int, device: jax.Device) -> str | None:
   """What is wrong with cuDNN's attention on a device for heads of a model, None when nothing is.
 
-  A process that does not own the device tests one of its own.
+  Numbers are compared at TESTED_LENGTH at most; a longer one is compiled, so that a length which
+  cuDNN refuses is found here. A process that does not own the device tests one of its own.
   """
   device = device if device in jax.local_devices() else jax.local_devices()[0]
-  return _fault(cudnn, model.heads, model.head_size, min(length, TESTED_LENGTH), device)
+  H, K = model.heads, model.head_size
+  wrong = _fault(cudnn, H, K, min(length, TESTED_LENGTH), device)
+  if wrong is None and length > TESTED_LENGTH:
+    wrong = _refusal(cudnn, H, K, length, device)
+  return wrong
 
 
 @functools.cache
@@ -123,21 +128,15 @@ def _fault(make: Callable[[], attention.Attend], H: int, K: int, L: int,
   Once a process, device and shape of the heads; the gradient of the loss is mapped over lanes, as
   in training.
   """
-  def loss(attend, dtype):
-    def one(q, k, v, w):
-      out = attend(q.astype(dtype), k.astype(dtype), v.astype(dtype)).astype(jnp.float32)
-      return (out * w).sum(), out
-    return jax.jit(jax.vmap(jax.value_and_grad(one, argnums=(0, 1, 2), has_aux=True)))
-
   rng = np.random.default_rng(0)
   try:
     arrays = [jax.device_put(_representable(rng.standard_normal((2, 1, L, H, K))), device)
               for _ in range(4)]
-    (_, out), grads = jax.device_get(loss(make(), jnp.bfloat16)(*arrays))
+    (_, out), grads = jax.device_get(_loss(make(), jnp.bfloat16)(*arrays))
     with jax.default_matmul_precision('highest'):
-      (_, right), right_grads = jax.device_get(loss(attention.causal, jnp.float32)(*arrays))
+      (_, right), right_grads = jax.device_get(_loss(attention.causal, jnp.float32)(*arrays))
   except Exception as error:  # Whatever it is, it is not going to train.
-    return ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
+    return _said(error)
   for name, one, other in zip(('the value', 'the gradient of q', 'the gradient of k',
                                'the gradient of v'), (out, *grads), (right, *right_grads),
                               strict=True):
@@ -145,6 +144,32 @@ def _fault(make: Callable[[], attention.Attend], H: int, K: int, L: int,
     if not off <= TOLERANCE:  # NaN is not.
       return f'{name} is off by {off:.2g} of its norm, at most {TOLERANCE:g} is rounding'
   return None
+
+
+@functools.cache
+def _refusal(make: Callable[[], attention.Attend], H: int, K: int, L: int,
+             device: jax.Device) -> str | None:
+  """Why values and gradients on two lanes cannot be compiled at a length; runs nothing."""
+  array = jax.ShapeDtypeStruct((2, 1, L, H, K), jnp.float32,
+                               sharding=jax.sharding.SingleDeviceSharding(device))
+  try:
+    _loss(make(), jnp.bfloat16).lower(*[array] * 4).compile()
+  except Exception as error:  # Whatever it is, it is not going to train.
+    return f'at length {L}: {_said(error)}'
+  return None
+
+
+def _loss(attend: attention.Attend, dtype: Any) -> Any:
+  """(q, k, v, weights [R, B, L, H, K] in float32) -> the weighted sum and the value computed in
+  `dtype`, and the gradients of q, k and v."""
+  def one(q, k, v, w):
+    out = attend(q.astype(dtype), k.astype(dtype), v.astype(dtype)).astype(jnp.float32)
+    return (out * w).sum(), out
+  return jax.jit(jax.vmap(jax.value_and_grad(one, argnums=(0, 1, 2), has_aux=True)))
+
+
+def _said(error: Exception) -> str:
+  return ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
 
 
 def _representable(values: np.ndarray) -> np.ndarray:

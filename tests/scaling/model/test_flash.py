@@ -103,6 +103,21 @@ def test_cudnn_fails_its_test_where_there_is_none():
   assert 'cuDNN is not detected' in flash.fault(MODEL, L, jax.devices()[0])
 
 
+def test_a_length_that_does_not_compile_is_refused(monkeypatch):
+  long = flash.TESTED_LENGTH + 44
+
+  def refuses(q, k, v):  # XLA knows no such call: lowering passes, the compiler does not.
+    if q.shape[1] > flash.TESTED_LENGTH:
+      q = jax.ffi.ffi_call('no_such_kernel', jax.ShapeDtypeStruct(q.shape, q.dtype))(q)
+    return attention.causal(q, k, v)
+
+  monkeypatch.setattr(flash, 'cudnn', lambda: refuses)
+  assert flash.fault(MODEL, flash.TESTED_LENGTH, jax.devices()[0]) is None
+  assert flash.fault(MODEL, long, jax.devices()[0]).startswith(f'at length {long}: ')
+  monkeypatch.setattr(flash, 'cudnn', lambda: attention.causal)
+  assert flash.fault(MODEL, long, jax.devices()[0]) is None
+
+
 def test_what_cudnn_takes():
   assert flash.fits(MODEL)
   assert not flash.fits(ModelSpec(width=16, heads=2))
