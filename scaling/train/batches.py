@@ -53,7 +53,9 @@ class Batches:
       for i, lane in lanes:
         tokens[:n, i], lane.drawn = lane.feed.take(lane.step, n, lane.drawn)
       return tokens
-    place = {store.fingerprint: m for m, store in enumerate(stores)}
+    # All that lie there, in one order: what the lanes read now does not compile the gather anew.
+    there = sorted(name for name, mesh in self._there if mesh == program.mesh)
+    place = {name: m for m, name in enumerate(there)}
     which, start = np.zeros((2, K, R, shape.batch), np.int32)
     for i, lane in lanes:
       domain, begin, lane.drawn = lane.feed.indices(lane.step, n, lane.drawn)
@@ -61,7 +63,7 @@ class Batches:
       start[:n, i] = begin
     put = sharding.named(program.mesh, sharding.BATCHES)
     return _gatherer(program.mesh, shape.length)(
-        tuple(self._there[store.fingerprint, program.mesh] for store in stores),
+        tuple(self._there[name, program.mesh] for name in there),
         jax.device_put(which, put), jax.device_put(start, put))
 
   def _hold(self, stores: Sequence[TokenStore], mesh: jax.sharding.Mesh) -> bool:

@@ -10,7 +10,7 @@ from scaling import specs
 from scaling.data.feed import Feed
 from scaling.data.job import Job
 from scaling.data.prepare import prepare
-from scaling.train import sharding
+from scaling.train import batches, sharding
 from scaling.train.batches import Batches, room
 
 K, B, L = 6, 5, 16
@@ -47,11 +47,11 @@ def program():
 
 def test_the_device_gathers_what_the_host_reads(stores):
   host, device = lanes(stores), lanes(stores)
-  batches = Batches(2**40)
+  held = Batches(2**40)
   for n in (K, 4):
     expected = Batches().gather(program(), host, n)
     with jax.transfer_guard_host_to_device('disallow'):
-      found = batches.gather(program(), device, n)
+      found = held.gather(program(), device, n)
     assert isinstance(found, jax.Array) and found.dtype == np.int32
     for (i, one), (_, other) in zip(host, device, strict=True):
       np.testing.assert_array_equal(found[:n, i], expected[:n, i])
@@ -59,13 +59,26 @@ def test_the_device_gathers_what_the_host_reads(stores):
       one.step = other.step = n
 
 
+def test_one_gather_serves_whatever_the_lanes_read(stores):
+  batches._gatherer.cache_clear()
+  pack = Batches(2**40)
+  both = lanes(stores)
+  for these in (both, both[::-1], both[1:], both[:1]):
+    expected = Batches().gather(program(), [
+        (i, types.SimpleNamespace(**vars(lane))) for i, lane in these], 2)
+    found = pack.gather(program(), these, 2)
+    for i, _ in these:
+      np.testing.assert_array_equal(found[:2, i], expected[:2, i])
+  assert batches._gatherer(program().mesh, L)._cache_size() == 1
+
+
 def test_a_store_without_room_stays_with_the_host(stores):
   size = {name: stores[name].tokens('train').nbytes for name in 'ab'}
-  batches = Batches(size['b'] + 1)
+  held = Batches(size['b'] + 1)
   both, alone = lanes(stores), lanes(stores)[1:]
-  assert isinstance(batches.gather(program(), both, 1), np.ndarray)
-  assert isinstance(batches.gather(program(), alone, 1), jax.Array)
-  assert isinstance(batches.gather(program(), both, 1), np.ndarray)
+  assert isinstance(held.gather(program(), both, 1), np.ndarray)
+  assert isinstance(held.gather(program(), alone, 1), jax.Array)
+  assert isinstance(held.gather(program(), both, 1), np.ndarray)
 
 
 def test_room_is_a_tenth_of_an_accelerator_and_none_of_a_cpu():
