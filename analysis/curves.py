@@ -91,17 +91,20 @@ def of_logs(workdir: str, study: str | None = None, domain: str | None = None,
             where: str = '') -> tuple[list[Curve], list[Curve]]:
   """The curves of a workdir's finished runs, and those of runs held out, named by run id.
 
-  The rates are those of the run's spec.
+  The rates are those of the run's spec. Runs of earlier stages are left out; a loss is the one on
+  the windows of the evaluations along the run, where the last has more.
   """
   table = logs.load(workdir, study)
   domain = chosen_domain(table, domain, workdir)
-  table = tables.select(table[table['state'] == 'done'], where)
+  table = tables.select(table[(table['state'] == 'done') & (table['stage'] == 0)], where)
+  losses = table[f'loss/{domain}']
+  if f'loss_along/{domain}' in table:
+    losses = table[f'loss_along/{domain}'].fillna(losses)
   parts: tuple[list[Curve], list[Curve]] = ([], [])
   for run, rows in table.groupby('run_id', sort=False):
     spec = specs.from_dict(files.read_json(f'{workdir}/runs/{run}/spec.json'))
     curve = Curve.of(str(run), f'{spec.optim.schedule} of its spec',
-                     schedules.of_run(spec.optim, spec.steps), rows['step'],
-                     rows[f'loss/{domain}'])
+                     schedules.of_run(spec), rows['step'], losses[rows.index])
     parts[bool(rows['held_out'].iloc[0])].append(curve)
   return parts
 

@@ -57,7 +57,7 @@ def load(workdir: str, study: str | None = None) -> pd.DataFrame:
     blocks.append(_curve(f'{workdir}/runs/{run}/curve.jsonl', skipped))
     if not blocks[-1]:
       skipped['runs without an evaluation'] += 1
-  _join_lineages(constants, raw)
+  _join_lineages(constants, _with_ancestors(workdir, raw))
   table = _table(constants, blocks)
   first = [*RUN, *NUMBERS, 'train_loss']
   for name in first:
@@ -130,6 +130,20 @@ def _studies(workdir: str, study: str | None, skipped: Counter[str]) -> dict[str
   return found
 
 
+def _with_ancestors(workdir: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+  """The specs with those of the workdir that they start from, which other studies may list."""
+  found = dict(raw)
+  todo = list(found.values())
+  while todo:
+    parent = _init(todo.pop())
+    if parent and parent not in found:
+      spec = _read(f'{workdir}/runs/{parent}/spec.json', Counter(), '')
+      if _of_spec(spec, Counter())[0] >= 0:
+        found[parent] = spec
+        todo.append(spec)
+  return found
+
+
 def _join_lineages(constants: list[dict[str, Any]], raw: Mapping[str, Any]) -> None:
   """Gives runs that could share training one lineage, whether or not they were trained so.
 
@@ -148,7 +162,7 @@ def _join_lineages(constants: list[dict[str, Any]], raw: Mapping[str, Any]) -> N
     groups.setdefault(json.dumps([rest, optim, windows], sort_keys=True), []).append(run)
   roots: dict[str, str] = {}
   for members in groups.values():
-    if len(members) > 1:
+    if len(members) > 1 and _init(raw[members[0]]) not in members:  # None starts from itself.
       try:
         forest = prefixes.forest((run, specs.from_dict(raw[run])) for run in members)
       except InputError:
@@ -156,7 +170,9 @@ def _join_lineages(constants: list[dict[str, Any]], raw: Mapping[str, Any]) -> N
       roots |= {run: prefixes.lineage(forest, run) for run in members}
   for constant in constants:
     run, parent = constant['run_id'], constant['run_id']
-    while parent is not None:
+    seen: set[str] = set()
+    while parent is not None and parent not in seen:  # Only a foreign hand makes a circle.
+      seen.add(parent)
       run, parent = parent, _init(raw.get(parent))
     constant['lineage'] = roots.get(run, run)
     constant['trunk'] = roots.get(constant['run_id'], constant['run_id'])
@@ -275,6 +291,8 @@ def _alone(line: Any) -> Block:
   found |= {name: line.get(name) for name in (*LINE[1:], *NUMBERS)}
   for domain, metrics in line['domains'].items():
     found |= {f'{name}/{domain}': metrics.get(name) for name in DOMAIN}
+    if 'loss_along' in metrics:
+      found[f'loss_along/{domain}'] = metrics['loss_along']
   return _block(tuple(found), [tuple(found.values())])
 
 

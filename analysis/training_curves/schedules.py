@@ -23,7 +23,7 @@ import numpy as np
 
 from scaling.errors import bad
 from scaling.optim import schedules
-from scaling.specs import OptimSpec
+from scaling.specs import RunSpec
 
 SHAPES = ('linear', 'cosine', 'exponential', 'constant')
 LONGEST = 10_000_000  # updates
@@ -48,9 +48,9 @@ def parse(text: str) -> np.ndarray:
   return np.concatenate(pieces)
 
 
-def of_run(optim: OptimSpec, steps: int) -> np.ndarray:
-  """eta [T + 1] of a run of `steps` updates of the trainer."""
-  return np.concatenate([[0.0], schedules.learning_rate(optim, steps, np.arange(steps))])
+def of_run(spec: RunSpec) -> np.ndarray:
+  """eta [T + 1] of a run of the trainer, from where its parent left the schedule if it goes on."""
+  return np.concatenate([[0.0], schedules.of_run(spec, np.arange(spec.steps))])
 
 
 def of_column(step: np.ndarray, rate: np.ndarray) -> np.ndarray:

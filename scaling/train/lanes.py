@@ -27,7 +27,9 @@ class Lane:
   """A claimed segment in a pack, from `position` on."""
 
   def __init__(self, claimed: Claimed, feed: Feed, position: Position,
-               curve: list[dict[str, Any]]):
+               curve: list[dict[str, Any]], counted: int = 0):
+    """`counted`: updates of the optimizer's state before the run's first, of its parents."""
+    self.counted = counted
     self.run, self.spec, self.lease = claimed.run, claimed.spec, claimed.lease
     self.claimed, self.feed = claimed, feed.after(position.start)
     self.segment, self.start = claimed.segment, position.start

@@ -147,6 +147,7 @@ class Loop:
           assert pack.state is not None
           diverged = int(jax.device_get(pack.state.diverged)[i])
           if diverged >= 0:
+            diverged -= lane.counted
             pack.fail(i, lane, 'diverged', diverged, (
                 f'the loss of step {diverged} was not finite, or above {DIVERGED:g} ln V; '
                 f'the peak learning rate is {lane.spec.optim.peak_lr:g}'))

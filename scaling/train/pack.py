@@ -95,11 +95,13 @@ class Pack:
       self.program.compile()
     with self.clock('checkpoint'):
       arrays, position, curve, trunk = begin(claimed, feed, self.options.say)
+    counted = 0
     if arrays is None:
       with self.clock('compile'):  # Of the init, the first time; then it takes no time.
         state = self.program.fresh(claimed.spec.seed)
     else:
       state = PackState(**arrays)
+      counted = int(arrays['count']) - position.step
       if trunk is None:
         kind = '' if claimed.segment.shared else 'run '
         self.options.say(f'{kind}{claimed.run.run_id}: goes on from step {position.step}')
@@ -108,7 +110,7 @@ class Pack:
         self.state = self.program.stack([state] * self.program.lanes)
       else:
         self.state = self.program.load(self.state, i, state)
-    lane = Lane(claimed, feed, position, curve)
+    lane = Lane(claimed, feed, position, curve, counted)
     self.lanes[i] = lane
     lane.run.write_environment(lane.lease, {'lanes': self.program.lanes})
     if trunk is not None and not trunk.staged and not claimed.segment.shared:

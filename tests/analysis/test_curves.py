@@ -1,5 +1,6 @@
 """Loss curves under schedules: the rates, the law's sum and its nodes, fits, and the command."""
 
+import dataclasses
 import json
 
 import jax
@@ -13,7 +14,7 @@ from analysis.laws import multi_power
 from analysis.training_curves import schedules
 from scaling import specs
 from scaling.errors import InputError
-from scaling.specs import OptimSpec
+from scaling.specs import OptimSpec, RunSpec
 from tests.analysis import workdirs
 from tests.analysis.commands import run
 
@@ -41,7 +42,8 @@ def test_schedules_are_those_of_the_trainer():
       (f'{WARM} constant:600', OptimSpec(schedule='constant', **spec)),
       (f'{WARM} constant:450 linear:600:3e-4', OptimSpec(schedule='wsd', decay_fraction=0.25,
                                                          **spec))]:
-    np.testing.assert_allclose(schedules.parse(text), schedules.of_run(optim, 600), rtol=1e-12)
+    rates = schedules.of_run(RunSpec(optim=optim, steps=600))
+    np.testing.assert_allclose(schedules.parse(text), rates, rtol=1e-12)
 
 
 def test_pieces_of_a_schedule():
@@ -185,7 +187,7 @@ def test_runs_of_a_workdir_have_the_rates_of_their_specs(tmp_path):
         'schedule': schedule, 'peak_lr': 3e-3, 'warmup_steps': 40}, 'data': {
             'batch': 4, 'domains': {'d': {'weight': 1.0}}}})
     name = specs.run_id(spec)
-    rate = schedules.of_run(spec.optim, 400)
+    rate = schedules.of_run(spec)
     steps = np.arange(50, 401, 10)
     lines = [json.dumps({'step': int(t), 'lr': rate[t], 'domains': {'d': {'loss': float(y)}}})
              for t, y in zip(steps, multi_power.loss(TRUTH, rate, steps))]
@@ -194,7 +196,23 @@ def test_runs_of_a_workdir_have_the_rates_of_their_specs(tmp_path):
     workdirs.put(tmp_path, f'runs/{name}/result.json', '{}')
     runs.append({'run_id': name, 'point': {}, 'held_out': held})
   workdirs.put(tmp_path, 'studies/s.json', json.dumps({'name': 's', 'runs': runs}))
-  fitted, held = curves.of_logs(str(tmp_path))
+  parent = runs[1]['run_id']
+  child = dataclasses.replace(spec, steps=100, init=specs.InitSpec(parent, 200, schedule=True))
+  name = specs.run_id(child)
+  lines = [{'step': 50, 'domains': {'d': {'loss': 3.0}}},
+           {'step': 100, 'domains': {'d': {'loss': 2.0, 'loss_along': 2.5}}}]
+  workdirs.put(tmp_path, f'runs/{name}/spec.json', json.dumps(specs.canonical(child)))
+  workdirs.put(tmp_path, f'runs/{name}/curve.jsonl', '\n'.join(map(json.dumps, lines)) + '\n')
+  workdirs.put(tmp_path, f'runs/{name}/result.json', '{}')
+  stages = [{'run_id': parent, 'point': {}, 'held_out': False, 'stage': -1},
+            {'run_id': name, 'point': {}, 'held_out': False}]
+  workdirs.put(tmp_path, 'studies/staged.json', json.dumps({'name': 'staged', 'runs': stages}))
+  (found,), _ = curves.of_logs(str(tmp_path), 'staged')
+  assert found.loss.tolist() == [3.0, 2.5]
+  np.testing.assert_array_equal(found.rate[1:], schedules.of_run(
+      dataclasses.replace(spec, steps=300))[201:])
+
+  fitted, held = curves.of_logs(str(tmp_path), 's')
   assert len(fitted) == 2 and [c.name for c in held] == [runs[2]['run_id']]
   found = curves.fit(fitted)
   assert found.score(held[0])['mae'] < 1e-3

@@ -142,3 +142,25 @@ def test_a_folder_that_is_no_workdir(tmp_path):
   assert len(logs.load(str(tmp_path))) == 0
   with pytest.raises(InputError, match='no run has an evaluation'):
     read(str(tmp_path))
+
+
+def test_lineages_reach_beyond_the_study_and_end_in_circles(tmp_path):
+  def run(name, parent, along=None):
+    init = {'init': {'run': parent, 'step': 5}} if parent else {}
+    domain = dict.fromkeys(('loss', 'loss_se', 'bits_per_byte', 'loss_unigram', 'r'), 1.0)
+    line = {'step': 10, 'domains': {'d': domain | ({'loss_along': along} if along else {})}}
+    workdirs.put(tmp_path, f'runs/{name}/spec.json', json.dumps(
+        {'steps': 10, 'data': {'domains': {'d': {}}}, **init}))
+    workdirs.put(tmp_path, f'runs/{name}/curve.jsonl', json.dumps(line) + '\nnothing\n')
+
+  base, middle, child, circle, other = (c * 16 for c in 'abcde')
+  run(base, None)
+  run(middle, base)
+  run(child, middle, along=1.5)
+  run(circle, circle)
+  run(other, circle)
+  workdirs.put(tmp_path, 'studies/s.json', json.dumps({'name': 's', 'runs': [
+      {'run_id': name, 'point': {}, 'held_out': False} for name in (child, circle, other)]}))
+  table = logs.load(str(tmp_path), 's').set_index('run_id')
+  assert table.loc[child, 'lineage'] == base and table.loc[child, 'loss_along/d'] == 1.5
+  assert table.loc[[circle, other], 'lineage'].tolist() == [circle, circle]

@@ -337,6 +337,12 @@ def test_a_child_with_optimizer_and_schedule_is_its_parent_gone_on(tmp_path, mar
     losses[optimizer] = lines(tmp_path, child)[-1]['domains']['markov']['loss']
   assert losses[True] == lines(tmp_path, whole)[-1]['domains']['markov']['loss']
   assert losses[False] != losses[True]
+  # One that diverges says so of its own step, whatever the moments have counted.
+  done = sweeps.sweep(tmp_path, markov_store, *flags, '--config.base.steps=40',
+                      f'--config.base.init.run={half}', '--config.base.init.step=40',
+                      '--config.base.init.optimizer=True', '--config.base.optim.peak_lr=1e9',
+                      expect=1, study=TINY)
+  assert 1 < int(re.search(r'diverged at step (\d+)', done.stderr)[1]) <= 40
 
 
 @pytest.mark.parametrize('flags, message', [
