@@ -156,8 +156,8 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
         watch=functools.partial(_watch, work, show, worker, meter), lost=queue.put_back,
         begin=recorder.begin, record=recorder)
     compiled = executables.Executables(
-        workdir, collections.Counter(Shape.of(r.spec) for r in planned.runs), _pack(),
-        _ACCUMULATION.value, _DATA_PARALLEL.value, show.say)
+        workdir, _members(planned, forest), _pack(), _ACCUMULATION.value, _DATA_PARALLEL.value,
+        show.say)
     while todo and len(queue) and not stop.is_set():
       claimed = queue.take()
       if claimed is None:  # Others hold what is left: wait for them, or for their leases to end.
@@ -185,6 +185,18 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
     compiled.leave(STOPPED)
     return STOPPED
   return _summary(planned, forest, workdir)
+
+
+def _members(planned: study.Study, forest: Mapping[str, prefixes.Segment]) -> Mapping[Any, int]:
+  """What a pack of each shape has lanes for: on accelerators, what can train at once; of a CPU,
+  whose lanes are its devices, the study's runs."""
+  import jax  # pylint: disable=import-outside-toplevel
+
+  from scaling import paths  # pylint: disable=import-outside-toplevel
+  from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
+  if jax.devices()[0].platform != 'cpu':
+    return paths.parallel(forest, Shape.of)
+  return collections.Counter(Shape.of(r.spec) for r in planned.runs)
 
 
 def _takes(queue: segments.Queue, first: segments.Claimed) -> Callable[[], Any]:
