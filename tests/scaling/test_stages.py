@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import re
+import shutil
 import types
 
 import numpy as np
@@ -367,3 +368,31 @@ def test_a_failed_parent_blocks_what_starts_from_it(tmp_path, markov_store):
   status = json.loads(sweeps.sweep(tmp_path, markov_store, '--mode=status', '--json', *failing,
                                    expect=1, study=STUDY).stdout)
   assert status['states']['blocked'] == 4 and status['states']['failed'] == 1
+
+
+@pytest.mark.slow  # four sweeps
+def test_a_mixture_that_moves_from_the_middle_of_a_parent(tmp_path, markov_store):
+  """Shared, alone, killed and resumed: the same curves, and shares and counts as they should be."""
+  store = tmp_path / 'tokens'
+  shutil.copytree(markov_store, store)
+  (folder,) = store.glob('*/markov')
+  shutil.copytree(folder, folder.parent / 'other')
+  moving = ('--config=tests/scaling/moving.py', '--pack=2', '--cpu_devices=1')
+  shared, alone = tmp_path / 'shared', tmp_path / 'alone'
+  sweeps.sweep(shared, str(store), study=moving)
+  process = sweeps.start(alone, str(store), '--noshare_prefixes', '--checkpoint_seconds=0',
+                         study=moving)
+  sweeps.wait_for(lambda: len(sweeps.curves(alone)) > 1)
+  process.kill()
+  process.communicate()
+  assert len(sweeps.results(alone)) < 3
+  sweeps.sweep(alone, str(store), '--noshare_prefixes', study=moving)
+  assert sweeps.curves(alone) == sweeps.curves(shared) and len(sweeps.curves(shared)) == 3
+  table = logs.load(str(shared))
+  ends = table[(table['stage'] == 0) & table['final']]
+  np.testing.assert_array_equal(ends['D_total'], ends['D'] + 60 * 4 * 32)
+  assert set(ends['r/other']) == {0.75}
+  assert set(table['r/other'][(table['stage'] == 0) & (table['share'] < 0.4)]) == {0.25}
+  for run_id, tokens in zip(ends['run_id'], ends['D'], strict=True):
+    drawn = lines(shared, run_id)[-1]['domains']['other']['D']
+    assert abs(drawn - tokens / 2) <= 3 * 32  # a quarter of one half, three quarters of the other
