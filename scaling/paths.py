@@ -35,3 +35,13 @@ def parallel(forest: Mapping[str, Segment], kind: Callable[[RunSpec], Kind]) -> 
     longest[here] = max(longest[here], ends[name])
   return {here: max(roots[here], math.ceil(tokens[here] / max(longest[here], 1)))
           for here in roots}
+
+
+def left(forest: Mapping[str, Segment]) -> dict[str, int]:
+  """Tokens from each segment's start to the end of the longest way below it."""
+  below: dict[str | None, int] = collections.Counter()
+  found = {}
+  for name, segment in reversed(list(forest.items())):  # children first
+    found[name] = segment.tokens + below[name]
+    below[segment.parent] = max(below[segment.parent], found[name])
+  return found

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 
-from scaling import files, leases, runs, stages, trunks
+from scaling import files, leases, paths, runs, stages, trunks
 from scaling.prefixes import Segment
 from scaling.runs import Run
 from scaling.specs import RunSpec
@@ -106,6 +106,7 @@ class Queue:
                retry_failed: bool = False):
     self._workdir, self._worker, self._retry_failed = workdir, worker, retry_failed
     self._forest, self._trunks = dict(forest), Trunks(workdir, forest)
+    self._left = paths.left(forest)
     self._continued = {segment.parent for segment in forest.values()}
     self._specs = {name: segment.spec for name, segment in forest.items()}
     self._open = remaining(workdir, forest, retry_failed)
@@ -124,12 +125,18 @@ class Queue:
     self._open[claimed.run.run_id] = claimed.segment
     self._handed.discard(claimed.run.run_id)
 
-  def take(self, wanted: Callable[[RunSpec], bool] = lambda spec: True) -> Claimed | None:
-    """The next segment with a `wanted` spec that can be claimed; None when there is none now."""
+  def take(self, wanted: Callable[[RunSpec], bool] | None = None) -> Claimed | None:
+    """The next segment that can be claimed, in the order of the study; None when there is none now.
+
+    With `wanted`, which its spec must pass, to fill a pack: the one with the longest way to go
+    first, itself and what continues it, so that lanes end together.
+    """
     names = list(self._open)
+    if wanted is not None:
+      names.sort(key=lambda name: -self._left[name])  # stable: of equals the first in the study
     for name in names:
       segment, run = self._forest[name], Run(self._workdir, name)
-      if not wanted(segment.spec):
+      if wanted is not None and not wanted(segment.spec):
         continue
       if not self._to_train(segment, run):
         del self._open[name]

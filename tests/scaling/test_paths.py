@@ -2,8 +2,12 @@
 
 import types
 
-from scaling import paths
+from scaling import paths, prefixes
+from scaling.leases import Worker
 from scaling.prefixes import Segment
+from scaling.runs import Run
+from scaling.segments import Queue
+from scaling.specs import DataSpec, DomainSpec, RunSpec
 
 
 def forest(*segments):
@@ -33,3 +37,29 @@ def test_stages_below_one_run_are_as_many_as_they_are():
   assert parallel(('a', 0, 1, None), *children) == {0: 10}
   # Of another shape they wait for none of their own.
   assert parallel(('a', 1, 1, None), *children) == {0: 10, 1: 1}
+
+
+def test_what_is_left_counts_the_longest_way_below():
+  trunk = [('a', 0, 8, None), ('b', 0, 8, 'a'), ('1', 0, 2, 'a'), ('2', 0, 4, 'b'),
+           ('3', 0, 9, None)]
+  assert paths.left(forest(*trunk)) == {'a': 20, 'b': 12, '1': 2, '2': 4, '3': 9}
+
+
+def test_a_pack_is_filled_with_the_longest_first_and_begun_in_the_order_of_the_study(tmp_path):
+  data = DataSpec({'a': DomainSpec()}, vocab_size=8, length=4, batch=2)
+  steps = {'a': 10, 'b': 40, 'c': 20, 'd': 40}
+  runs = [(name, RunSpec(steps=n, data=data)) for name, n in steps.items()]
+
+  for name, spec in runs:
+    Run(str(tmp_path), name).prepare(spec)
+
+  def taken(*wanted):
+    queue = Queue(str(tmp_path), Worker(str(tmp_path)), prefixes.forest(runs, share=False))
+    found = []
+    while (claimed := queue.take(*wanted)) is not None:
+      claimed.lease.release()
+      found.append(claimed.run.run_id)
+    return found
+
+  assert taken() == ['a', 'b', 'c', 'd']
+  assert taken(lambda spec: spec.steps > 5) == ['b', 'd', 'c', 'a']
