@@ -23,6 +23,7 @@ from analysis import fit, laws, logs, metrics, mixture, validation
 from analysis.fit import Fit
 from analysis.pictures import drawing
 from configs import dcpt
+from scaling import files
 
 HERE = pathlib.Path(__file__).resolve().parent
 DATA, TEXT, PICTURE = HERE / 'data' / 'dcpt.csv', HERE / 'dcpt.md', HERE / 'dcpt.png'
@@ -35,8 +36,9 @@ METRICS = ('r', 'loss', 'loss_along', 'loss_se', 'bits_per_byte')
 
 
 def export(workdir: str) -> None:
-  """The runs of the three studies as one tidy table, a row an evaluation."""
-  tables = [logs.load(workdir, study) for study in STUDIES]
+  """The done runs of the study, and of its proof if there is one, a row an evaluation."""
+  there = [study for study in STUDIES if files.exists(f'{workdir}/studies/{study}.json')]
+  tables = [logs.load(workdir, study) for study in there]
   names = [*COLUMNS, *(f'{m}/{d}' for d in (GENERAL, *DOMAINS) for m in METRICS)]
   table = pd.concat([t[t['state'] == 'done'] for t in tables])
   DATA.parent.mkdir(exist_ok=True)
