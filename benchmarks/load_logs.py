@@ -3,6 +3,8 @@
   python benchmarks/load_logs.py --runs=10000 --lines=50
 
 Writes made-up runs in the format of the run store (docs/formats.md) and times `analysis.logs.load`.
+Four budgets of each seed share a trunk, as in a study with warmup-stable-decay schedules, so that
+finding the lineages is timed, too.
 """
 
 from __future__ import annotations
@@ -18,23 +20,28 @@ import shapes  # beside this file
 from analysis import logs
 from scaling import specs
 
+BUDGETS = (1, 2, 4, 8)
+
 
 def write(workdir: str, runs: int, lines: int) -> None:
   """A workdir of one study with `runs` finished runs of `lines` evaluations each."""
   data = {'domains': {'text': {'weight': 1.0}}}
   points = []
   for i in range(runs):
-    spec = specs.from_dict({'data': data, 'seed': i, 'steps': 100 * lines,
+    seed, budget = divmod(i, len(BUDGETS))
+    every = 100 * BUDGETS[budget]
+    spec = specs.from_dict({'data': data, 'seed': seed, 'steps': every * lines,
+                            'optim': {'schedule': 'wsd', 'warmup_steps': 50},
                             'evaluation': {'points': lines}})
     run_id = specs.run_id(spec)
     folder = f'{workdir}/runs/{run_id}'
     os.makedirs(folder)
-    points.append({'run_id': run_id, 'point': {'base.seed': i}, 'held_out': False})
+    points.append({'run_id': run_id, 'point': {'base.seed': seed, 'base.steps': spec.steps}, 'held_out': False})
     with open(f'{folder}/spec.json', 'w') as file:
       json.dump(specs.canonical(spec), file)
     with open(f'{folder}/curve.jsonl', 'w') as file:
       for line in range(1, lines + 1):
-        step = 100 * line
+        step = every * line
         D = step * spec.data.tokens_per_step
         file.write(json.dumps({
             'step': step, 'lr': 3e-3, 'N': 100_000, 'N_nonembedding': 70_000, 'N_average': 100_000,
@@ -45,7 +52,7 @@ def write(workdir: str, runs: int, lines: int) -> None:
                                  'loss_unigram': -2.0, 'unseen': 0.0, 'r': 1.0, 'D': D,
                                  'characters': 3.5 * D, 'bytes': 3.5 * D, 'epochs': 0.1}}}) + '\n')
     with open(f'{folder}/result.json', 'w') as file:
-      json.dump({'run_id': run_id, 'step': 100 * lines, 'curve_lines': lines}, file)
+      json.dump({'run_id': run_id, 'step': spec.steps, 'curve_lines': lines}, file)
   os.makedirs(f'{workdir}/studies')
   with open(f'{workdir}/studies/many.json', 'w') as file:
     json.dump({'name': 'many', 'laws': [], 'runs': points}, file)
