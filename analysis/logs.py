@@ -161,13 +161,22 @@ def _join_lineages(constants: list[dict[str, Any]], raw: Mapping[str, Any]) -> N
       rest['data'] = {k: v for k, v in data.items() if k not in ('domains', 'mixture')}
     groups.setdefault(json.dumps([rest, optim, windows], sort_keys=True), []).append(run)
   roots: dict[str, str] = {}
+  parts: dict[tuple[str, ...], list[str]] = {}
   for members in groups.values():
     if len(members) > 1 and _init(raw[members[0]]) not in members:  # None starts from itself.
-      try:
-        forest = prefixes.forest((run, specs.from_dict(raw[run])) for run in members)
-      except InputError:
-        continue
-      roots |= {run: prefixes.lineage(forest, run) for run in members}
+      # The seed tells groups apart and does nothing within one: groups alike but for it part alike.
+      alike = sorted((json.dumps({**raw[run], 'seed': 0}, sort_keys=True), run) for run in members)
+      key = tuple(text for text, _ in alike)
+      if key not in parts:
+        try:
+          forest = prefixes.forest((run, specs.from_dict(raw[run])) for _, run in alike)
+          parts[key] = [prefixes.lineage(forest, run) for _, run in alike]
+        except InputError:
+          parts[key] = list(key)
+      least: dict[str, str] = {}  # of each part: what the part is called
+      for part, (_, run) in zip(parts[key], alike, strict=True):
+        least[part] = min(run, least.get(part, run))
+      roots |= {run: least[part] for part, (_, run) in zip(parts[key], alike, strict=True)}
   for constant in constants:
     run, parent = constant['run_id'], constant['run_id']
     seen: set[str] = set()

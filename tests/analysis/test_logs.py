@@ -1,5 +1,6 @@
 """Reading a workdir: the tidy table, and what half-written or corrupt files do to it."""
 
+import itertools
 import json
 import os
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from analysis import laws, logs
 from analysis.reading import points, sampling
+from scaling import prefixes, specs
 from scaling.errors import InputError
 from tests.analysis import workdirs
 
@@ -164,3 +166,18 @@ def test_lineages_reach_beyond_the_study_and_end_in_circles(tmp_path):
   table = logs.load(str(tmp_path), 's').set_index('run_id')
   assert table.loc[child, 'lineage'] == base and table.loc[child, 'loss_along/d'] == 1.5
   assert table.loc[[circle, other], 'lineage'].tolist() == [circle, circle]
+
+
+def test_groups_that_differ_in_seeds_part_as_each_would_alone():
+  listed = {}
+  for seed, rates in ((0, (1e-3,)), (1, (1e-3,)), (2, (1e-3, 2e-3))):
+    for steps, rate in itertools.product((100, 200, 400), rates):
+      spec = specs.from_dict({'data': {'domains': {'a': {}}}, 'seed': seed,
+                              'steps': steps, 'optim': {
+          'schedule': 'wsd', 'warmup_steps': 10, 'peak_lr': rate}})
+      listed[specs.run_id(spec)] = spec
+  found = [{'run_id': run} for run in sorted(listed)]
+  logs._join_lineages(found, {run: specs.canonical(spec) for run, spec in listed.items()})
+  forest = prefixes.forest(listed.items())
+  both = {(row['lineage'], prefixes.lineage(forest, row['run_id'])) for row in found}
+  assert len(both) == 4 == len({a for a, _ in both}) == len({b for _, b in both})
