@@ -36,7 +36,8 @@ def write(workdir: str, runs: int, lines: int) -> None:
     run_id = specs.run_id(spec)
     folder = f'{workdir}/runs/{run_id}'
     os.makedirs(folder)
-    points.append({'run_id': run_id, 'point': {'base.seed': seed, 'base.steps': spec.steps}, 'held_out': False})
+    points.append({'run_id': run_id, 'held_out': False,
+                   'point': {'base.seed': seed, 'base.steps': spec.steps}})
     with open(f'{folder}/spec.json', 'w') as file:
       json.dump(specs.canonical(spec), file)
     with open(f'{folder}/curve.jsonl', 'w') as file:
