@@ -32,7 +32,7 @@ def run(main: Callable[[list[str]], int | None], *, need: Sequence[str] = ()) ->
   `InputError` from anywhere, a file that is missing or may not be touched. A full disk is exit
   code 1, an interrupt 3. Any other exception keeps its traceback.
   """
-  app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _parse(argv, need))
+  app.run(lambda argv: guarded(main, argv), flags_parser=lambda argv: _parse(argv, need))
   raise AssertionError('app.run exits')
 
 
@@ -59,7 +59,7 @@ def overrides(name: str = 'config') -> dict[str, Any]:
           for path, value in values.items()}
 
 
-def _guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
+def guarded(main: Callable[[list[str]], int | None], argv: list[str]) -> int:
   if not FLAGS['verbosity'].present:  # Libraries say much at INFO, absl's choice for programs.
     logging.set_verbosity(logging.WARNING)
   try:
@@ -148,11 +148,11 @@ def _check_loaded(flag: flags.Flag, argv: list[str]) -> None:
 
 
 def _no_config(flag: flags.Flag, value: Any) -> InputError:
-  return InputError(f'--{flag.name}={_filename(flag)}: its get_config() must return a ConfigDict, '
+  return InputError(f'--{flag.name}={filename(flag)}: its get_config() must return a ConfigDict, '
                     f'not {type(value).__name__}')
 
 
-def _filename(flag: flags.Flag) -> str:
+def filename(flag: flags.Flag) -> str:
   """The text given for a config flag, even if it was never parsed to the end."""
   match = None
   for argument, following in zip(sys.argv, sys.argv[1:] + ['']):
@@ -171,7 +171,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _load_error(flag: flags.Flag, error: BaseException) -> InputError:
   """Why a config file could not be loaded, with the line of the file where it went wrong."""
-  given = _filename(flag)
+  given = filename(flag)
   path, _, argument = given.partition(':')
   where = f'--{flag.name}={given}'
   if not path or not os.path.exists(path):
@@ -205,7 +205,7 @@ def _explain(error: Exception, argv: list[str]) -> InputError:
         return InputError(f'{fields[0]}: --{flag.name}=FILE must be given before its fields')
       continue
     try:
-      config = flag.parser.parse(_filename(flag))
+      config = flag.parser.parse(filename(flag))
       getattr(config, 'items', None)
     except Exception as failure:
       root = failure.__cause__ or failure

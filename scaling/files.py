@@ -18,6 +18,8 @@ from typing import Any
 
 from etils import epath
 
+from scaling.errors import bad
+
 PathLike = str | os.PathLike[str]
 
 # A name with this mark is being written, or was left behind by a killed writer: never read.
@@ -108,6 +110,18 @@ def create(path: PathLike, text: str) -> bool:
     return True
   finally:
     _discard(temporary)
+
+
+def check_writable(folder: PathLike) -> None:
+  """Raises InputError unless a file can be made in the folder, which is a workdir, and removed."""
+  probe = f'{os.fspath(folder)}/{TEMPORARY}{uuid.uuid4().hex[:8]}'
+  try:
+    make_folder(folder)
+    create(probe, 'may I write here?')
+    remove(probe)
+  except Exception as error:  # Of any object store's client, which has its own.
+    said = ' '.join(str(error).split()) or type(error).__name__
+    raise bad('--workdir', os.fspath(folder), f'it may not be written to: {said}') from error
 
 
 def append(path: PathLike, text: str) -> None:

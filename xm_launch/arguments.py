@@ -16,7 +16,8 @@ SOURCES = ('setup.cfg', 'pyproject.toml', 'constraints.txt', 'scaling', 'analysi
            'xm_launch')
 
 
-def of_sweep(given: Sequence[str], own: Collection[str]) -> list[str]:
+def of_sweep(given: Sequence[str], own: Collection[str], known: flags.FlagValues = flags.FLAGS,
+             ) -> list[str]:
   """The arguments that are not the launcher's `own` flags, nor xmanager's.
 
   given: the arguments after the program's name, parsed already, so that all are known flags.
@@ -26,8 +27,8 @@ def of_sweep(given: Sequence[str], own: Collection[str]) -> list[str]:
   while i < len(given):
     match = re.fullmatch(r'--?([^=]+)(=.*)?', given[i], re.DOTALL)
     name = match.group(1) if match else ''
-    holder = name if name in flags.FLAGS else name.removeprefix('no')
-    boolean = holder in flags.FLAGS and flags.FLAGS[holder].boolean
+    holder = name if name in known else name.removeprefix('no')
+    boolean = holder in known and known[holder].boolean
     size = 1 if boolean or (match and match.group(2)) else 2  # --name value
     if match and holder not in own and not holder.startswith('xm_'):
       kept += given[i:i + size]

@@ -102,7 +102,7 @@ def _check_flags(actions: list[str]) -> None:
   if {'start', 'watch'} & set(actions):
     if flags.FLAGS['config'].value is None:
       raise InputError('--config: this flag must be given (the study\'s file)')
-    arguments.check_config(cli._filename(flags.FLAGS['config']))
+    arguments.check_config(cli.filename(flags.FLAGS['config']))
     workdir = flags.FLAGS['workdir'].value
     if not workdir:
       raise InputError('--workdir: this flag must be given (gs://BUCKET/FOLDER)')

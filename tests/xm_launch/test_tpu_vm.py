@@ -13,7 +13,6 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from xm_launch import arguments
 
 # $4 is the verb and $5 the first argument of `gcloud compute tpus tpu-vm`.
 GCLOUD = '''#!/bin/sh
@@ -114,11 +113,3 @@ def test_bad_flags_are_one_line_before_anything_starts(cloud, flags, words):
   assert len(failed.stderr.splitlines()) == 1
   assert all(word in failed.stderr for word in words), failed.stderr
   assert 'tpu-vm' not in ((cloud / 'log').read_text() if (cloud / 'log').exists() else '')
-
-
-def test_the_sweeps_flags_are_told_from_the_launchers():
-  import xm_launch.tpu_vm
-  given = ['--name', 'x', '--spot', '--config', 'c.py', '--nospot', '--json', '--pack=4',
-           '--config.base.seed=-1', '--xm_x=1', '--nojson', '--count=2']
-  kept = arguments.of_sweep(given, xm_launch.tpu_vm.OWN)
-  assert kept == ['--config', 'c.py', '--json', '--pack=4', '--config.base.seed=-1', '--nojson']
