@@ -110,11 +110,11 @@ def by_us(name: str, lanes: int, seconds: float) -> dict:
   import shapes
 
   from scaling import accounting, tuning
-  from scaling.train import program, sharding
+  from scaling.train import advice, program, sharding
   case = shapes.SHAPES[name]
   jax.config.update('jax_num_cpu_devices', min(lanes, shapes.cores()))
   shape = program.Shape(case.model, case.vocabulary, case.length, case.batch)
-  advice = program.recommended(shape, lanes, jax.devices())
+  advice = advice.recommended(shape, lanes, jax.devices())
   made = program.Program(shape, lanes, 8, advice.accumulation, sharding.mesh(run=advice.run))
   setup = made.compile()
   pack = made.init(range(lanes))

@@ -30,7 +30,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from scaling import accounting, programs, tuning
-from scaling.train import program, sharding
+from scaling.train import advice, program, sharding
 
 _SHAPES = flags.DEFINE_list(
     'shapes', [], f'Of {", ".join(shapes.SHAPES)}, or all. Default: {", ".join(shapes.ON_CPU)} on '
@@ -131,7 +131,7 @@ class Training:
 
   def __init__(self, case: shapes.Case, lanes: int):
     shape = program.Shape(case.model, case.vocabulary, case.length, case.batch)
-    self.advice = program.recommended(shape, lanes, jax.devices())
+    self.advice = advice.recommended(shape, lanes, jax.devices())
     mesh = sharding.mesh(run=next(r for r in range(self.advice.run, 0, -1) if lanes % r == 0))
     self.program = program.Program(shape, lanes, _CHUNK.value, self.advice.accumulation, mesh)
     self.compile_seconds = self.program.compile()

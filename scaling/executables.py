@@ -16,7 +16,8 @@ import jax
 
 from scaling import files, programs
 from scaling.errors import InputError
-from scaling.train.program import Program, Shape
+from scaling.train.program import Program
+from scaling.train.shape import Shape
 
 
 def use_cache(workdir: str) -> None:

@@ -10,7 +10,7 @@ from scaling import accounting, files, prefixes, programs, progress, study, tuni
 from scaling.prefixes import Segment
 from scaling.runs import Run
 from scaling.specs import RunSpec
-from scaling.train.program import Shape, hyper
+from scaling.train.shape import Shape, hyper
 
 
 def summarize(planned: study.Study, forest: Mapping[str, Segment], todo: Mapping[str, Segment],

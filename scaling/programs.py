@@ -18,8 +18,10 @@ from scaling import accounting, files, tuning
 from scaling.errors import InputError, bad
 from scaling.specs import canonical
 from scaling.train import sharding
+from scaling.train.advice import recommended
 from scaling.train.kernels import Kernels
-from scaling.train.program import Program, Shape, recommended
+from scaling.train.program import Program
+from scaling.train.shape import Shape
 
 # A dispatch is at most this much work, so that a signal is answered within about a second on the
 # slowest device this is meant for, and at most MAX_CHUNK steps.
@@ -106,7 +108,7 @@ def choose(shape: Shape, members: int, lanes: int | None = None, accumulation: i
 
   Lanes are spread over the devices of the mesh axis `run`, so that each CPU core, or each chip,
   trains its own without communication. By default a CPU has one a device (its lanes follow one
-  another, and an ended one is refilled), an accelerator as many as `program.recommended` says, and
+  another, and an ended one is refilled), an accelerator as many as `advice.recommended` says, and
   neither more than there are runs of the shape; accumulation is as recommended.
   """
   devices = jax.device_count() // data

@@ -124,7 +124,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
   from scaling.train import batches, checkpoint  # pylint: disable=import-outside-toplevel
   from scaling.train.loop import Loop  # pylint: disable=import-outside-toplevel
   from scaling.train.pack import Options, Pack  # pylint: disable=import-outside-toplevel
-  from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
+  from scaling.train.shape import Shape  # pylint: disable=import-outside-toplevel
   if _TENSORBOARD.value:
     _check_tensorboard()
   for shape in {Shape.of(r.spec) for r in planned.runs}:  # Bad flags are refused before a trace.
@@ -193,7 +193,7 @@ def _members(planned: study.Study, forest: Mapping[str, prefixes.Segment]) -> Ma
   import jax  # pylint: disable=import-outside-toplevel
 
   from scaling import paths  # pylint: disable=import-outside-toplevel
-  from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
+  from scaling.train.shape import Shape  # pylint: disable=import-outside-toplevel
   if jax.devices()[0].platform != 'cpu':
     return paths.parallel(forest, Shape.of)
   return collections.Counter(Shape.of(r.spec) for r in planned.runs)
@@ -201,7 +201,7 @@ def _members(planned: study.Study, forest: Mapping[str, prefixes.Segment]) -> Ma
 
 def _takes(queue: segments.Queue, first: segments.Claimed) -> Callable[[], Any]:
   """Hands out a claimed run, then whatever else of its shape the queue has."""
-  from scaling.train.program import Shape  # pylint: disable=import-outside-toplevel
+  from scaling.train.shape import Shape  # pylint: disable=import-outside-toplevel
   shape = Shape.of(first.spec)
   handed: list[segments.Claimed] = []
 

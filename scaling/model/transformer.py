@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,21 @@ from scaling.specs import ModelSpec
 Params = dict[str, Array]  # 'blocks.0.attention.qkv' -> array
 
 
+def _same(x: Array) -> Array:
+  return x
+
+
+class Split(NamedTuple):
+  """What surrounds attention and the feed-forward block where several devices share them, each
+  with its own heads and hidden units (scaling/train/layout.py); nothing on one device."""
+
+  enter: Callable[[Array], Array] = _same
+  leave: Callable[[Array], Array] = _same
+
+
+UNSPLIT = Split()
+
+
 class Block(nnx.Module):
   """x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
@@ -27,9 +42,11 @@ class Block(nnx.Module):
     self.feed_forward_norm = layers.RMSNorm(spec.width, dtype)
     self.feed_forward = layers.FeedForward(spec, layers.fold(key, 'feed_forward'))
 
-  def __call__(self, x_BxLxD: Array, attend: attention.Attend) -> Array:
-    x_BxLxD = x_BxLxD + self.attention(self.attention_norm(x_BxLxD), attend)
-    return x_BxLxD + self.feed_forward(self.feed_forward_norm(x_BxLxD))
+  def __call__(self, x_BxLxD: Array, attend: attention.Attend, split: Split = UNSPLIT) -> Array:
+    h_BxLxD = split.enter(self.attention_norm(x_BxLxD))
+    x_BxLxD = x_BxLxD + split.leave(self.attention(h_BxLxD, attend))
+    h_BxLxD = split.enter(self.feed_forward_norm(x_BxLxD))
+    return x_BxLxD + split.leave(self.feed_forward(h_BxLxD))
 
 
 class Transformer(nnx.Module):
@@ -51,11 +68,11 @@ class Transformer(nnx.Module):
     """Logits [B, L, V] in the compute dtype."""
     return self.logits(self.hidden(tokens_BxL, attend))
 
-  def hidden(self, tokens_BxL: Array, attend: attention.Attend) -> Array:
+  def hidden(self, tokens_BxL: Array, attend: attention.Attend, split: Split = UNSPLIT) -> Array:
     """What the head multiplies [B, L, D], after the last RMSNorm."""
     x_BxLxD = self.embedding[...].astype(self.dtype)[tokens_BxL]
     for block in self.blocks:
-      x_BxLxD = block(x_BxLxD, attend)
+      x_BxLxD = block(x_BxLxD, attend, split)
     return self.norm(x_BxLxD)
 
   def logits(self, x: Array) -> Array:

@@ -22,7 +22,7 @@ from scaling.segments import Claimed
 from scaling.train import checkpoint, evaluate
 from scaling.train.lanes import Lane
 from scaling.train.pack import Pack, one_line, out_of_memory
-from scaling.train.program import hyper
+from scaling.train.shape import hyper
 from scaling.train.step import DIVERGED
 
 

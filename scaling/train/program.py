@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,34 +17,12 @@ from jax.sharding import Mesh
 
 from scaling.errors import bad
 from scaling.optim.optimizers import Hyper
-from scaling.specs import OPTIMIZERS, ModelSpec, RunSpec
-from scaling.train import sharding, state, step
+from scaling.specs import OPTIMIZERS
+from scaling.train import layout, sharding, state, step
 from scaling.train.kernels import Kernels, precision
+from scaling.train.layout import Layout
+from scaling.train.shape import Shape
 from scaling.train.state import PackState
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-  """Everything about a lane that is compiled into its program."""
-
-  model: ModelSpec
-  vocab_size: int  # V
-  length: int  # L
-  batch: int  # B
-  optimizer: str = 'adamw'
-
-  @classmethod
-  def of(cls, spec: RunSpec) -> Shape:
-    data = spec.data
-    return cls(spec.model, data.vocab_size, data.length, data.batch, spec.optim.optimizer)
-
-
-def hyper(spec: RunSpec) -> dict[str, float]:
-  """The optimizer's numbers of a run; clip_norm is inf when there is no clipping."""
-  values = {name: getattr(spec.optim, name) for name in Hyper._fields}
-  if values['clip_norm'] is None:
-    values['clip_norm'] = math.inf
-  return values
 
 
 def lane_form(platform: str) -> str:
@@ -56,38 +33,6 @@ def lane_form(platform: str) -> str:
   model cannot fill the chip. Measurements are in docs/performance.md.
   """
   return 'loop' if platform == 'cpu' else 'vmap'
-
-
-class Recommendation(NamedTuple):
-  """How to train a queue of one shape: the arguments of Program and of sharding.mesh."""
-
-  lanes: int
-  run: int
-  data: int
-  accumulation: int
-
-
-def recommended(shape: Shape, queue_length: int, devices: Sequence[jax.Device]) -> Recommendation:
-  """Lanes, mesh and accumulation for `queue_length` runs of one shape on these devices.
-
-  CPU: a device a core (jax_num_cpu_devices, before JAX starts), every device its own lanes: at 40k,
-  250k and 1M parameters 1.2, 1.3 and 1.1 times one device that splits each operation over both
-  cores (batch 16), 1.5, 1.6 and 1.2 times at batch 4. At most 4 lanes a device: they follow one
-  another, so more only make the pack longer. Parts of about 512 tokens, whose activations stay in
-  the second-level cache: 1.03 to 1.3 times the whole batch of 16 at once.
-
-  Elsewhere: enough lanes that the pack steps 65,536 tokens, a rule that is not measured yet.
-  """
-  if queue_length < 1:
-    raise bad('queue_length', queue_length, 'it must be >= 1')
-  run = min(len(devices), queue_length)
-  share = math.ceil(queue_length / run)
-  if devices[0].platform == 'cpu':
-    part = next(b for b in range(1, shape.batch + 1)
-                if shape.batch % b == 0 and (b * shape.length >= 512 or b == shape.batch))
-    return Recommendation(run * min(share, 4), run, 1, shape.batch // part)
-  fill = max(1, 65_536 // (shape.batch * shape.length))
-  return Recommendation(run * min(share, fill), run, 1, 1)
 
 
 class Program:
@@ -110,8 +55,9 @@ class Program:
     self.kernels = kernels or Kernels.of(shape.model, shape.vocab_size, shape.length,
                                          lanes // self.mesh.shape['run'], device)
     self._float = np.dtype('float64' if shape.model.dtype == 'float64' else 'float32')
-    data = self.mesh.shape['data']
-    self._window_block = data * math.ceil(shape.batch / data)
+    self.layout = Layout.of(self.mesh, shape.model)
+    parts = self.layout.batch_parts
+    self._window_block = parts * math.ceil(shape.batch / parts)
 
   # State.
 
@@ -127,7 +73,7 @@ class Program:
 
   def stack(self, lanes: Sequence[PackState]) -> PackState:
     """A pack of R lanes that lie on the host."""
-    return self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes), sharding.LANES)
+    return self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *lanes), self._pack_specs)
 
   def lane(self, pack: PackState, i: int) -> PackState:
     """Lane i on the host, without the axis R."""
@@ -136,7 +82,8 @@ class Program:
   def load(self, pack: PackState, i: int, lane: PackState) -> PackState:
     """The pack with lane i replaced by one on the host; the pack given is donated."""
     lane = jax.tree.map(np.asarray, lane)
-    return self._replace(pack, self._put(np.int32(i), sharding.ALL), self._put(lane, sharding.ALL))
+    return self._replace(pack, self._put(np.int32(i), sharding.ALL),
+                         self._put(lane, self._lane_specs))
 
   # Training and evaluation.
 
@@ -196,14 +143,13 @@ class Program:
   @functools.cached_property
   def _train(self) -> Callable[..., Any]:
     K, R, B, L = self.chunk, self.lanes, self.shape.batch, self.shape.length
-    axis = 'data' if self.mesh.shape['data'] > 1 else None
     train_steps = functools.partial(step.train_steps, self.shape.model, self.shape.vocab_size)
 
     def local(pack, tokens, lr, hyper, active, n):
       def one(lane):
         pack, tokens, lr, hyper, active = lane
-        return train_steps(pack, tokens, lr, hyper, active, n, self.accumulation, axis,
-                           self.kernels)
+        return train_steps(pack, tokens, lr, hyper, active, n, self.accumulation,
+                           self.layout, self.kernels)
 
       lanes = (pack, jnp.swapaxes(tokens, 0, 1), lr.T, hyper, active)
       pack, losses, norms = jax.vmap(one)(lanes) if self.form == 'vmap' else lax.map(one, lanes)
@@ -212,7 +158,8 @@ class Program:
     S = sharding
     number = self._abstract((R,), self._float, S.LANES)
     return self._compiled(
-        local, (S.LANES, S.BATCHES, S.STEPS, S.LANES, S.LANES, S.ALL), (S.LANES, S.STEPS, S.STEPS),
+        local, (self._pack_specs, S.BATCHES, S.STEPS, S.LANES, S.LANES, S.ALL),
+        (self._pack_specs, S.STEPS, S.STEPS),
         (self._abstract_pack, self._abstract((K, R, B, L + 1), np.int32, S.BATCHES),
          self._abstract((K, R), self._float, S.STEPS), Hyper(*[number] * 5),
          self._abstract((R,), bool, S.LANES), self._abstract((), np.int32, S.ALL)),
@@ -223,7 +170,7 @@ class Program:
     def one(params, windows):
       return step.window_losses(
           self.shape.model, self.shape.vocab_size, params, windows,
-          self.kernels).astype(jnp.float32)
+          self.kernels, self.layout).astype(jnp.float32)
 
     def local(params, windows):
       if self.form == 'vmap':
@@ -232,7 +179,7 @@ class Program:
 
     S = sharding
     windows = self._abstract((self._window_block, self.shape.length + 1), np.int32, S.WINDOWS)
-    return self._compiled(local, (S.LANES, S.WINDOWS), S.WINDOW_LOSSES,
+    return self._compiled(local, (self._pack_specs.params, S.WINDOWS), S.WINDOW_LOSSES,
                           (self._abstract_pack.params, windows))
 
   def _compiled(self, local, in_specs, out_specs, arguments, donate=()) -> Callable[..., Any]:
@@ -244,11 +191,23 @@ class Program:
       return jax.jit(mapped, donate_argnums=donate).lower(*arguments).compile()
 
   @functools.cached_property
-  def _abstract_pack(self) -> PackState:
-    lane = jax.eval_shape(functools.partial(state.fresh, self.shape.model, self.shape.vocab_size),
+  def _abstract_lane(self) -> PackState:
+    return jax.eval_shape(functools.partial(state.fresh, self.shape.model, self.shape.vocab_size),
                           jax.ShapeDtypeStruct((), np.uint32))
+
+  @functools.cached_property
+  def _lane_specs(self) -> PackState:
+    return sharding.lane_specs(self._abstract_lane, self.mesh)
+
+  @functools.cached_property
+  def _pack_specs(self) -> PackState:
+    return sharding.pack_specs(self._abstract_lane, self.mesh)
+
+  @functools.cached_property
+  def _abstract_pack(self) -> PackState:
     return jax.tree.map(
-        lambda leaf: self._abstract((self.lanes, *leaf.shape), leaf.dtype, sharding.LANES), lane)
+        lambda leaf, spec: self._abstract((self.lanes, *leaf.shape), leaf.dtype, spec),
+        self._abstract_lane, self._pack_specs)
 
   def _abstract(self, shape, dtype, spec) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding.named(self.mesh, spec))
@@ -260,17 +219,20 @@ class Program:
   @functools.cached_property
   def _take(self):
     return jax.jit(lambda pack, i: jax.tree.map(lambda leaf: leaf[i], pack),
-                   out_shardings=sharding.named(self.mesh, sharding.ALL))
+                   out_shardings=self._shardings(self._lane_specs))
 
   @functools.cached_property
   def _replace(self):
     return jax.jit(
         lambda pack, i, lane: jax.tree.map(lambda leaf, new: leaf.at[i].set(new), pack, lane),
-        donate_argnums=0, out_shardings=sharding.named(self.mesh, sharding.LANES))
+        donate_argnums=0, out_shardings=self._shardings(self._pack_specs))
 
-  def _put(self, tree: Any, spec: Any) -> Any:
+  def _shardings(self, specs: Any) -> Any:
+    return jax.tree.map(functools.partial(sharding.named, self.mesh), specs)
+
+  def _put(self, tree: Any, specs: Any) -> Any:
     """Host arrays to the devices, explicitly, so that jax.transfer_guard allows it."""
-    return jax.device_put(tree, sharding.named(self.mesh, spec))
+    return jax.device_put(tree, self._shardings(specs))
 
 
 def _check(program: Program) -> None:
@@ -282,9 +244,6 @@ def _check(program: Program) -> None:
       raise bad(name, getattr(program, name), 'it must be >= 1')
   if program.lanes % mesh.shape['run']:
     raise bad('lanes', program.lanes, f'the run axis, {mesh.shape["run"]}, must divide it')
-  parts = program.accumulation * mesh.shape['data']
-  if shape.batch % parts:
-    raise bad('data.batch', shape.batch,
-              f'accumulation * the data axis = {parts} must divide it')
+  layout.check(shape.model, shape.batch, program.accumulation, mesh)
   if shape.model.dtype == 'float64' and jax.dtypes.canonicalize_dtype(float) != 'float64':
     raise bad('model.dtype', 'float64', 'it needs jax_enable_x64')

@@ -14,6 +14,7 @@ from scaling.optim.optimizers import Hyper
 from scaling.specs import ModelSpec
 from scaling.train import losses
 from scaling.train.kernels import Kernels
+from scaling.train.layout import ALONE, Layout, forgetful
 from scaling.train.state import PackState
 
 DEFAULT = Kernels()
@@ -21,10 +22,10 @@ DIVERGED = 5.0  # a loss above this many ln V is divergence: five times that of 
 
 
 def window_losses(model: ModelSpec, vocab_size: int, params: transformer.Params,
-                  tokens_BxL1: Array, kernels: Kernels = DEFAULT) -> Array:
+                  tokens_BxL1: Array, kernels: Kernels = DEFAULT, layout: Layout = ALONE) -> Array:
   """The sum of -log p over the L targets of each sequence [B], in at least float32."""
-  bound = transformer.bind_fn(model, vocab_size)(params)
-  x_BxLxD = bound.hidden(tokens_BxL1[:, :-1], kernels.attend)
+  bound = transformer.bind_fn(model, vocab_size)(layout.whole(params))
+  x_BxLxD = bound.hidden(tokens_BxL1[:, :-1], kernels.attend, layout.split)
   tokens = x_BxLxD.shape[0] * x_BxLxD.shape[1]
   chunks = math.ceil(tokens / (kernels.logits_tokens or tokens))
   if chunks == 1:
@@ -33,43 +34,44 @@ def window_losses(model: ModelSpec, vocab_size: int, params: transformer.Params,
 
 
 def gradients(model: ModelSpec, vocab_size: int, params: transformer.Params, tokens_BxL1: Array,
-              accumulation: int = 1, axis: str | None = None, kernels: Kernels = DEFAULT,
+              accumulation: int = 1, layout: Layout = ALONE, kernels: Kernels = DEFAULT,
               ) -> tuple[Array, transformer.Params]:
   """The mean loss over the batch's tokens, and its gradients.
 
   Token losses and their gradients are summed over `accumulation` equal parts of the batch, one
-  after the other, then over the devices of the mesh axis `axis`, and divided once.
+  after the other, then over the devices that share the batch, and divided once. Where parameters
+  are stored in parts, so are their gradients.
   """
   B, L1 = tokens_BxL1.shape
   parts = tokens_BxL1.reshape(accumulation, B // accumulation, L1)
 
   def total(params, tokens):
-    return window_losses(model, vocab_size, params, tokens, kernels).sum()
+    return window_losses(model, vocab_size, params, tokens, kernels, layout).sum()
 
+  if layout.fsdp > 1:
+    total = jax.checkpoint(total, policy=forgetful)
   value_and_grad = jax.value_and_grad(total)
   loss, grads = value_and_grad(params, parts[0])
   if accumulation > 1:
     def add(i, sums):
       return jax.tree.map(jnp.add, sums, value_and_grad(params, parts[i]))
     loss, grads = lax.fori_loop(1, accumulation, add, (loss, grads))
-  tokens = B * (L1 - 1)
-  if axis is not None:
-    loss, grads = lax.psum((loss, grads), axis)
-    tokens *= lax.axis_size(axis)
+  tokens = B * (L1 - 1) * layout.batch_parts
+  loss, grads = layout.sum(loss, grads)
   return loss / tokens, jax.tree.map(lambda g: g / tokens, grads)
 
 
 def train_step(model: ModelSpec, vocab_size: int, lane: PackState, tokens_BxL1: Array, lr: Array,
-               hyper: Hyper, accumulation: int = 1, axis: str | None = None,
+               hyper: Hyper, accumulation: int = 1, layout: Layout = ALONE,
                kernels: Kernels = DEFAULT) -> tuple[PackState, Array, Array]:
   """One update of one lane: (lane', loss, gradient norm before clipping).
 
   When the loss or the norm is not finite, or the loss exceeds DIVERGED ln V, the arrays stay as
   they were and `diverged` becomes the 1-based number of this step.
   """
-  loss, grads = gradients(model, vocab_size, lane.params, tokens_BxL1, accumulation, axis,
+  loss, grads = gradients(model, vocab_size, lane.params, tokens_BxL1, accumulation, layout,
                           kernels)
-  norm = optimizers.global_norm(grads)
+  norm = layout.norm(grads)
   good = jnp.isfinite(loss) & jnp.isfinite(norm) & (loss <= DIVERGED * math.log(vocab_size))
   updated = optimizers.adamw(lane.params, lane.mu, lane.nu, grads, norm, lane.count, lr, hyper)
   params, mu, nu = jax.tree.map(
@@ -81,7 +83,7 @@ def train_step(model: ModelSpec, vocab_size: int, lane: PackState, tokens_BxL1: 
 
 def train_steps(model: ModelSpec, vocab_size: int, lane: PackState, tokens_KxBxL1: Array,
                 lr_K: Array, hyper: Hyper, active: Array, n: Array, accumulation: int = 1,
-                axis: str | None = None, kernels: Kernels = DEFAULT,
+                layout: Layout = ALONE, kernels: Kernels = DEFAULT,
                 ) -> tuple[PackState, Array, Array]:
   """The first n <= K steps of one lane, fewer when it diverges, none when it is not active.
 
@@ -98,7 +100,7 @@ def train_steps(model: ModelSpec, vocab_size: int, lane: PackState, tokens_KxBxL
   def body(carry):
     k, lane, losses_K, norms_K = carry
     lane, loss, norm = train_step(
-        model, vocab_size, lane, tokens_KxBxL1[k], lr_K[k], hyper, accumulation, axis, kernels)
+        model, vocab_size, lane, tokens_KxBxL1[k], lr_K[k], hyper, accumulation, layout, kernels)
     return k + 1, lane, losses_K.at[k].set(loss), norms_K.at[k].set(norm)
 
   carry = (jnp.zeros((), jnp.int32), lane, blank, blank)

@@ -13,7 +13,8 @@ from scaling import executables, programs
 from scaling.progress import Work
 from scaling.specs import ModelSpec
 from scaling.train import step
-from scaling.train.program import Program, Shape
+from scaling.train.program import Program
+from scaling.train.shape import Shape
 
 SHAPES = [Shape(ModelSpec(layers=1, width=8, heads=1), 8, 4, batch) for batch in (1, 2, 3, 4)]
 

@@ -5,7 +5,7 @@ import pytest
 
 from scaling import programs, tuning
 from scaling.specs import ModelSpec
-from scaling.train.program import Shape
+from scaling.train.shape import Shape
 
 SHAPE = Shape(ModelSpec(layers=1, width=16), 64, 16, 2)
 

@@ -92,19 +92,36 @@ def curve(lanes=1, ids=None, steps=20, shape=SHAPE, chunk=K, counts=None, active
 
 
 def meshes() -> None:
-  """Packs split over four devices by run, and by run and data, against one device."""
-  jax.config.update('jax_num_cpu_devices', 4)
-  windows = batches(9, 1, 10)[0]
-  expected, _, pack, made = curve(4)
+  """Packs on eight devices, split in every way, against one device."""
+  jax.config.update('jax_num_cpu_devices', 8)
+  check_lane_bits(chunks=(), mesh=sharding.mesh(run=4))
+  model = ModelSpec(layers=1, width=16, heads=2, qk_norm=True)
+  shape, windows = program.Shape(model, V, L, B), batches(9, 1, 10)[0]
+  expected, _, pack, made = curve(4, shape=shape, own=True)
   values = np.asarray(made.evaluate(pack, windows))
-  for run, data in ((4, 1), (2, 2)):
-    mesh = sharding.mesh(run=run, data=data)
-    losses, _, pack, made = curve(4, mesh=mesh)
-    np.testing.assert_allclose(losses, expected, rtol=1e-6)
-    assert len(pack.count.sharding.device_set) == run * data
-    if data == 1:
-      check_lane_bits(chunks=(), mesh=mesh)
+  lane, size = made.lane(pack, 1), stored(pack)
+  for sizes in ((4, 2, 1, 1), (2, 1, 4, 1), (4, 1, 1, 2), (1, 2, 2, 2)):
+    run, data, fsdp, tensor = sizes
+    losses, _, pack, made = curve(4, shape=shape, own=True, mesh=sharding.mesh(*sizes))
+    np.testing.assert_allclose(losses, expected, rtol=1e-6, err_msg=str(sizes))
+    assert len(pack.count.sharding.device_set) == run * data * fsdp * tensor == 8
+    # Each device stores its part; the two scales of a head, 16 numbers of 2,592, lie everywhere.
+    share = stored(pack) / (size / run)
+    assert 1 <= share * fsdp * tensor < 1.06, sizes
+    text = made._train.as_text()
+    assert ('all-gather' in text, 'reduce-scatter' in text) == (fsdp > 1 or tensor > 1, fsdp > 1)
   np.testing.assert_allclose(made.evaluate(pack, windows), values, rtol=1e-5)
+  pack = made.load(pack, 2, lane)  # A lane goes to another mesh and back as it is.
+  assert_equal_lanes(made.lane(pack, 2), lane)
+  text = program.Program(shape, 8, K, mesh=sharding.mesh(run=8))._train.as_text()
+  for collective in ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective',
+                     'channel_id'):
+    assert collective not in text, collective
+
+
+def stored(pack) -> int:
+  """Bytes of one device."""
+  return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(pack))
 
 
 def check_lane_bits(chunks=(10,), **options) -> None:

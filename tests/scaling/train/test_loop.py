@@ -19,7 +19,8 @@ from scaling.train import checkpoint
 from scaling.train.batches import Batches
 from scaling.train.loop import Loop
 from scaling.train.pack import Options, Pack
-from scaling.train.program import Program, Shape
+from scaling.train.program import Program
+from scaling.train.shape import Shape
 from tests.scaling import sweeps
 
 
