@@ -4,6 +4,9 @@
   python -m analysis.report --logs=DIR --fit=fit.json --out=report.html
   python -m analysis.report --fit=fit.json --out=report.html        a fit from a CSV file
   python -m analysis.report --fit=fit.json --plots=DIR --formats=png,pdf
+
+Runs at several vocabularies make a vocabulary study: both its metrics, and where they part. A fit
+of one (analysis.vocabulary) is a --fit like others.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from absl import flags
@@ -20,10 +24,20 @@ from absl import flags
 from analysis import fit, laws, logs, plots
 from analysis.commands import fit as fit_command
 from analysis.fit import Fit
-from analysis.pictures import budgets, costs, drawing, page, profiles, sections, slices
+from analysis.pictures import (
+  budgets,
+  costs,
+  drawing,
+  page,
+  profiles,
+  sections,
+  slices,
+  vocabulary_section,
+)
 from analysis.pictures.drawing import Picture
 from analysis.pictures.profiles import Marks
 from analysis.reading import points
+from analysis.vocabularies import runs, saved, study
 from scaling import cli, files
 from scaling.errors import InputError, bad
 
@@ -55,13 +69,17 @@ def main(argv: list[str]) -> None:
   marks = dict(_mark(text) for text in FLAGS.mark)
   table = logs.load(FLAGS.logs, FLAGS.study) if FLAGS.logs is not None else None
   domains = _domains(table, FLAGS.domain)
-  fits = [Fit.load(path) for path in FLAGS.fit]
+  studies = [saved.load(path) for path in FLAGS.fit if saved.is_one(path)]
+  fits = [Fit.load(path) for path in FLAGS.fit if not saved.is_one(path)]
   notes: list[str] = []
-  if not fits:
+  if table is not None and not studies and runs.is_study(table):
+    studies, notes = _studies(table, domains, FLAGS.logs, FLAGS.study)
+  elif not fits and not studies:
     fits, notes = _fits(FLAGS.logs, FLAGS.study, domains)
   command = shlex.join(['python', '-m', 'analysis.report', *sys.argv[1:]])
   drawn: list[tuple[str, Picture]] = []
-  files.replace(FLAGS.out, report(fits, table, command, notes, FLAGS.logs, domains, marks, drawn))
+  files.replace(FLAGS.out, report(fits, table, command, notes, FLAGS.logs, domains, marks, drawn,
+                                 studies))
   print(f'written to {FLAGS.out}')
   if FLAGS.plots:
     for prefix, picture in drawn:
@@ -73,9 +91,11 @@ def main(argv: list[str]) -> None:
 def report(fits: Sequence[Fit], table: pd.DataFrame | None, command: str,
            notes: Sequence[str] = (), workdir: str | None = None,
            domains: Sequence[str] | None = None, marks: Marks | None = None,
-           drawn: list[tuple[str, Picture]] | None = None) -> str:
+           drawn: list[tuple[str, Picture]] | None = None,
+           studies: Sequence[Mapping[str, Any]] = ()) -> str:
   """The HTML of fits and of a workdir's table (either may be missing).
 
+  studies: fits of vocabulary studies (analysis/vocabularies/study.py).
   marks: {name: parameters} to mark in the pictures. Pictures are added to `drawn`, each with a
   prefix that tells the fits of one report apart.
   """
@@ -91,6 +111,10 @@ def report(fits: Sequence[Fit], table: pd.DataFrame | None, command: str,
     made = list(pictures(found, marks))
     drawn += [(f'{name}_' if len(fits) > 1 else '', p) for p in made]
     parts.append(sections.of_fit(found, made, several=len(fits) > 1))
+  for i, values in enumerate(studies):
+    made = vocabulary_section.pictures(values)
+    drawn += [(f'{i + 1}_' if len(studies) > 1 else '', p) for p in made]
+    parts.append(vocabulary_section.of_study(values, made))
   if table is not None:
     shown = logs.domains(table) if domains is None else domains
     made = [plots.loss_curves(table, domain) for domain in shown]
@@ -124,6 +148,22 @@ def _fits(workdir: str, study: str | None, domains: Sequence[str]) -> tuple[list
                             'code_version': fit_command.code_version()})
       made.warnings.extend(data.notes)
       found.append(fit_command.with_held_out(made, data.held_out) if data.held_out else made)
+    except InputError as error:
+      notes.append(f'{domain}: {error}')
+  return found, notes
+
+
+def _studies(table: pd.DataFrame, domains: Sequence[str], workdir: str, name: str | None,
+             ) -> tuple[list[dict[str, Any]], list[str]]:
+  """Fits of the vocabulary study of every domain, and what could not be fitted.
+
+  No law of N and D is fitted to them: losses of different vocabularies are not one quantity.
+  """
+  found, notes = [], []
+  for domain in domains:
+    try:
+      found.append(study.of(runs.of_table(table, domain, source=workdir), bootstrap=100) | {
+          'data': {'source': workdir, 'study': name, 'domain': domain}})
     except InputError as error:
       notes.append(f'{domain}: {error}')
   return found, notes

@@ -22,6 +22,7 @@ from analysis.laws import (
     shifted,
     trajectory,
     vocabulary,
+    vocabulary_bits,
 )
 from analysis.laws.combine import fix, of_inputs, tie
 from analysis.laws.law import Law, Parameter
@@ -32,7 +33,7 @@ _ALL: tuple[Law, ...] = (
     chinchilla.LAW, coupled.LAW, shifted.LAW, *overtraining.LAWS,
     *dcpt.LAWS, mixing.LAW, nmt.LAW, multilingual.LAW,
     average_parameters.LAW,
-    *vocabulary.LAWS,
+    *vocabulary.LAWS, vocabulary_bits.LAW,
     *repetition.LAWS,
     routing.LAW,
     ladder.LAW,

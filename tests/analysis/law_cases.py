@@ -153,10 +153,16 @@ _VOCABULARY = grid(N_nv=_N_NV, V=np.array([4096, 8192, 16384, 32768, 65536, 9830
 _VOCABULARY['N_v'] = _VOCABULARY['V'] * vocabulary.width(_VOCABULARY['N_nv'])
 _VOCABULARY_TRUTH = {'E': 5.54, 'A1': 880.0, 'A2': 1.4e4, 'B': 2.1e4, 'alpha1': 0.45,
                      'alpha2': 0.68, 'beta': 0.44}
+_BITS = grid(N_nv=np.geomspace(1e4, 1e6, 5), V=np.geomspace(300, 1e4, 6),
+             H=np.geomspace(1e6, 1e8, 5))
 CASES['vocabulary_characters'] = Case(  # f is flat from 200,000 words on
     _VOCABULARY_TRUTH, _VOCABULARY, scaled=('N_nv', 'N_v', 'H'),
     edges={'N_nv': np.full(3, 1e9), 'N_v': np.array([1e8, 4e8, 2e9]), 'H': np.full(3, 1e11),
            'V': np.array([2.0, 2e5, 1e6])})
+CASES['vocabulary_bits'] = Case(
+    {'E': 0.7, 'A1': 30.0, 'A2': 90.0, 'B': 900.0, 'alpha1': 0.5, 'alpha2': 0.6, 'beta': 0.5},
+    {'N_nv': _BITS['N_nv'], 'N_v': _BITS['V'] * 0.03 * _BITS['N_nv']**0.5, 'H': _BITS['H']},
+    loss_scaled=True)
 CASES['vocabulary'] = Case(
     _VOCABULARY_TRUTH,
     {'N_nv': _VOCABULARY['N_nv'], 'N_v': _VOCABULARY['N_v'],

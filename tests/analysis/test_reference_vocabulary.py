@@ -58,10 +58,15 @@ def test_approach_2(sizes):
   assert found['anchor']['N_v'] == 3_145_728
 
 
-def test_approach_3_with_the_official_tokens(tmp_path):
-  answer, text = study(tmp_path, '--approach=3', '--min_flops=2.18e17', '--bootstrap=0',
-                       '--tokens_from_chars_mode=official')
-  found = answer['approach_3']
+@pytest.fixture(scope='module')
+def papers(tmp_path_factory):
+  """The paper's own table by one command."""
+  return study(tmp_path_factory.mktemp('paper'), '--paper', '--approach=3', '--bootstrap=0',
+               '--flops=1.295e21', '--params=3e9')
+
+
+def test_approach_3_with_the_official_tokens(papers):
+  found = papers[0]['approach_3_official']
   assert found['n_rows'] == 1054
   assert found['objective'] == pytest.approx(0.06229135, abs=5e-9)
   assert found['params_in_paper_units'] == pytest.approx(
@@ -69,11 +74,12 @@ def test_approach_3_with_the_official_tokens(tmp_path):
        'alpha1': 0.445317, 'alpha2': 0.663671}, rel=1e-5)
   assert found['published']['objective'] == pytest.approx(0.06229175, abs=5e-9)
   assert found['published']['metrics']['r2'] == pytest.approx(0.97165, abs=5e-6)
-  assert 'slip' in text
+  assert 'slip' in papers[1]
 
 
-def test_approach_3_with_the_correct_tokens(tmp_path):
-  answer, text = study(tmp_path, '--approach=3', '--min_flops=2.18e17', '--bootstrap=0')
+def test_approach_3_with_the_correct_tokens(papers):
+  """The same rows, and an optimum of half the size."""
+  answer, text = papers
   found = answer['approach_3']
   assert found['mode'] == 'correct' and found['objective'] < 0.066786
   assert found['params_in_paper_units'] == pytest.approx(
@@ -81,3 +87,5 @@ def test_approach_3_with_the_correct_tokens(tmp_path):
        'alpha2': 1.0588}, rel=1e-3)
   assert found['published']['metrics']['r2'] == pytest.approx(0.036, abs=5e-4)
   assert 'N_v is not identified' in text
+  row = answer['predictions'][0]
+  assert (row['V_3'], row['V_3_official']) == pytest.approx((18851, 36528), rel=2e-3)

@@ -1,0 +1,186 @@
+"""The three approaches of Tao et al. 2024 (arXiv 2407.13623) on a study, and what each predicts.
+
+  isoFLOP      ln N_v = k + a ln C + g ln N_nv through the minima at equal compute (slices.py)
+  derivative   dC/dV = 0 for the same text gives the exponent of N_v ~ N_nv^gamma from f alone, and
+               the minima of the smallest model where it starts. The paper has one such anchor; here
+               it is a line in ln C, so that models trained on more or less than their share have
+               theirs: N_v(N_nv, C) = N_v0(C (N_0 / N_nv)^2) (N_nv / N_0)^gamma, the anchor's budget
+               being that of the same C / N_nv^2. In the form of the first, g = gamma - 2 a.
+  parametric   the law of the metric fitted to all rows, and its least loss at N_nv and C:
+               laws/vocabulary.py for loss_unigram, laws/vocabulary_bits.py for bits_per_byte.
+
+Samples for intervals resample groups (lineages): random weights for the first two, as fit.fit's
+refits for the third.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analysis import fit, laws
+from analysis.fitting import bootstrap
+from analysis.laws import vocabulary as law
+from analysis.laws import vocabulary_bits
+from analysis.vocabularies import optima, sizes, slices
+from analysis.vocabularies.runs import Runs, Scale
+from analysis.vocabularies.slices import Minimum
+from scaling.errors import InputError
+
+NAMES = ('isoflop', 'derivative', 'parametric')
+LAWS = {'loss_unigram': law.LAW, 'bits_per_byte': vocabulary_bits.LAW}
+MOST = np.log(1e7)  # the largest V looked at for bits per byte
+LINEAR = ('k', 'a', 'g')
+
+
+@dataclasses.dataclass(frozen=True)
+class Approach:
+  """One approach: its coefficients and their samples {name: [S]} (empty: no intervals)."""
+
+  name: str
+  metric: str
+  params: Mapping[str, float]
+  samples: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+  def vocabulary(self, scale: Scale, N_nv: Any, C: Any, d: Any = None) -> np.ndarray:
+    """The best V of models of N_nv [n] at C FLOPs [n]; nan where there is none."""
+    return self._of({k: np.float64(v) for k, v in self.params.items()}, scale, N_nv, C, d)
+
+  def ends(self, scale: Scale, N_nv: Any, C: Any, level: float, d: Any = None
+           ) -> tuple[np.ndarray, np.ndarray] | None:
+    """(low, high) of it by the samples, with the estimate between them; None without samples."""
+    if not self.samples:
+      return None
+    drawn = self._of({k: v[:, None] for k, v in self.samples.items()}, scale, N_nv, C, d)
+    # A sample without an optimum is one beyond every vocabulary.
+    drawn = np.where(np.isfinite(drawn), drawn, np.inf)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0, method='nearest')
+    centre = self.vocabulary(scale, N_nv, C, d)
+    return np.fmin(low, centre), np.fmax(high, centre)
+
+  def _of(self, p: Mapping[str, Any], scale: Scale, N_nv: Any, C: Any, d: Any) -> np.ndarray:
+    n, c = (np.atleast_1d(np.asarray(v, np.float64)) for v in (N_nv, C))
+    d = scale.width(n) if d is None else np.asarray(d, np.float64)
+    if self.name != 'parametric':
+      return np.exp(p['k'] + p['a'] * np.log(c) + p['g'] * np.log(n)) / d
+    if self.metric == 'loss_unigram':
+      with np.errstate(divide='ignore'):
+        found = law.optimal_size(p, n, c) / d
+      return np.where((found > 1) & (found < 1e12), found, np.nan)
+    return _least_bits(p, scale, n, c, d)
+
+  def to_dict(self) -> dict[str, Any]:
+    return {'params': dict(self.params),
+            'samples': {k: [float(f'{x:.7g}') for x in v] for k, v in self.samples.items()}}
+
+  @classmethod
+  def of_dict(cls, name: str, metric: str, values: Mapping[str, Any]) -> Approach:
+    needed = LAWS[metric].names if name == 'parametric' else LINEAR
+    return cls(name, metric, {k: float(values['params'][k]) for k in needed},
+               {k: np.array(values['samples'][k], np.float64) for k in needed}
+               if values['samples'] else {})
+
+
+def of_text(of: Approach, scale: Scale, N_nv: Any, H: Any, d: Any = None) -> np.ndarray:
+  """C FLOPs [n] at which the best vocabulary of N_nv reads H characters: C = C(N_nv, V*(C), H)."""
+  n, H = np.asarray(N_nv, np.float64), np.asarray(H, np.float64)
+  d = scale.width(n) if d is None else d
+  C = scale.flops(n, scale.ranges['V'][0], H, d)
+  for _ in range(60):
+    V = np.clip(np.nan_to_num(of.vocabulary(scale, n, C, d), nan=np.exp(MOST)), 2, np.exp(MOST))
+    C = np.sqrt(C * scale.flops(n, V, H, d))
+  return C
+
+
+def minima(runs: Runs, metric: str) -> tuple[list[slices.Slice], list[Minimum]]:
+  cuts = slices.slices(runs, metric)
+  return cuts, [slices.minimum(s) for s in cuts]
+
+
+def isoflop(runs: Runs, metric: str, cuts: list[slices.Slice], draws: np.ndarray
+            ) -> tuple[Approach | None, list[list[Minimum]]]:
+  """Approach 1, and the minima of each draw of group weights [S, G] for approach 2."""
+  best = slices.power_law([slices.minimum(s) for s in cuts])
+  drawn = [[slices.minimum(s, w) for s, w in zip(cuts, slices.weights_of(runs, cuts, draw))]
+           for draw in draws]
+  if best is None:
+    return None, drawn
+  return Approach('isoflop', metric, best, _spread(best, [slices.power_law(m) for m in drawn],
+                                                   draws)), drawn
+
+
+def derivative(runs: Runs, metric: str, found: list[Minimum], drawn: list[list[Minimum]],
+               draws: np.ndarray) -> tuple[Approach | None, dict[str, Any]]:
+  """Approach 2, and its roots, gamma and anchor. None if no size has three bracketed minima."""
+  scale = runs.scale
+  low, high = scale.ranges['N_nv']
+  at = np.geomspace(low, high if high > 1.1 * low else 10 * low, 7)
+  try:
+    roots = sizes.approach_2(at, scale.width(at), scale.compression)
+  except InputError as error:
+    return None, {'why': str(error)}
+  facts = {k: roots[k] for k in ('N_nv', 'd', 'V', 'gamma')}
+  for size in scale.sizes:
+    own = slices.power_law([m for m in found if m.N_nv == size])
+    if own is not None:
+      best = _anchored(own, size, roots['gamma'])
+      laws_of = [slices.power_law([m for m in one if m.N_nv == size]) for one in drawn]
+      samples = _spread(best, [None if o is None else _anchored(o, size, roots['gamma'])
+                               for o in laws_of], draws)
+      return Approach('derivative', metric, best, samples), facts | {'anchor_N_nv': size}
+  return None, facts | {'why': 'no size has three bracketed minima to start from'}
+
+
+def parametric(runs: Runs, metric: str, tied: Mapping[str, str], bootstrap_: int, level: float,
+               seed: int = 0) -> fit.Fit:
+  """Approach 3: the metric's law fitted to all rows."""
+  chosen = laws.tie(LAWS[metric], tied)
+  known = {'N_nv': runs.N_nv, 'N_v': runs.V * runs.d, 'D': runs.D, 'H': runs.H}
+  return fit.fit(chosen, {k: known[k] for k in chosen.inputs}, runs.losses[metric],
+                 groups=runs.group, bootstrap=bootstrap_, level=level, interval='bootstrap',
+                 seed=seed)
+
+
+def of_fit(found: fit.Fit, metric: str) -> Approach:
+  """What a fit of approach 3 predicts."""
+  draws = optima.full(found.law, found.refits()) if found.samples is not None else {}
+  return Approach('parametric', metric, optima.full(found.law, found.params), draws)
+
+
+def drawn_weights(runs: Runs, count: int, seed: int = 0) -> np.ndarray:
+  """Random weights of groups [S, G], of mean one."""
+  return bootstrap.draws(runs.group, None, count, seed, False) if count else np.zeros((0, 0))
+
+
+def _anchored(line: dict[str, float], size: float, gamma: float) -> dict[str, float]:
+  """k, a, g of N_v(C) = e^(k + a ln C) of one size, carried to others."""
+  g = gamma - 2 * line['a']
+  return {'k': line['k'] + line['g'] * np.log(size) - g * np.log(size), 'a': line['a'], 'g': g}
+
+
+def _spread(best: dict[str, float], found: list[dict[str, float] | None], draws: np.ndarray
+            ) -> dict[str, np.ndarray]:
+  """Samples of k, a, g; none when a tenth of the draws have no law.
+
+  Weights near zero leave a parabola through fewer points, so that k, a and g have few wild draws:
+  quantiles do not mind them.
+  """
+  kept = [f for f in found if f is not None]
+  if not kept or len(kept) < 0.9 * len(draws):
+    return {}
+  return {name: np.array([f[name] for f in kept]) for name in LINEAR}
+
+
+def _least_bits(p: Mapping[str, Any], scale: Scale, n: np.ndarray, c: np.ndarray, d: np.ndarray
+                ) -> np.ndarray:
+  """V of least A2 / N_v^alpha2 + B / H^beta with H = C / (6 (N_nv + V d) f(V)); nan at an end."""
+  x = np.linspace(np.log(2), MOST, 600)
+  V = np.exp(x)[:, None]  # [X, 1], below [S, X, n]
+  H = c / (6 * (n + V * d) * scale.tokens_per_char(V))
+  q = {k: np.asarray(v)[..., None] if np.ndim(v) else v for k, v in p.items()}
+  loss = q['A2'] * (V * d) ** -q['alpha2'] + q['B'] * H ** -q['beta']
+  low = np.argmin(loss, -2)
+  return np.where((low > 0) & (low < len(x) - 1), np.exp(x[low]), np.nan)
