@@ -126,7 +126,7 @@ def commands() -> list[Command]:
           f'--data={FOLDER}/isoflop_porian/optimal_pairs.csv',
           '--columns=N=n,C=flops,D=t,std=n_star_std'),
           ((f'exponent, {name} {hparams} {warmup} {decay} {count}', value, 'frontier.a'),)))
-  for domain, r2 in (('github', .92), ('arxiv', .96)):
+  for domain, r2 in (('github', .92), ('arxiv', .96), ('c4', .9), ('wikipedia', .9)):  # or more
     found.append(fit('mixture', 'dcpt', 'mixture_ndr/runs.csv',
                      f'--columns=N=model_size,D=n_tokens,r=weight_{domain},loss={domain}_loss',
                      '--hold_out=model_size > 1.2e9', '--bootstrap=0',

@@ -39,6 +39,8 @@ def start() -> None:
   flags.DEFINE_string('study', None, 'Only the runs of this study of the workdir.')
   flags.DEFINE_string('domain', None, 'Whose loss, when the workdir has several.')
   flags.DEFINE_string('rows', 'final', 'Rows of a workdir: final (the last of each run) or all.')
+  flags.DEFINE_string('after', None, 'With --rows=all, of runs that start from others: peak (of '
+                      're-warming, the default), a share of each run, or none is cut.')
   flags.DEFINE_string('data', None, 'A CSV, JSON, Parquet or TensorBoard file, or a folder of '
                       'the last, instead of a workdir.')
   flags.DEFINE_string('format', '', f'Of --data: {", ".join(readers.FORMATS)} (default: by its '
@@ -80,7 +82,7 @@ def main(argv: list[str]) -> None:
                     fit.objective_of(law, FLAGS.objective, FLAGS.huber_delta).log,
                     stratify=FLAGS.stratify)
   if FLAGS.data is not None:
-    for name in ('study', 'domain', 'rows'):
+    for name in ('study', 'domain', 'rows', 'after'):
       if FLAGS[name].value != FLAGS[name].default:
         raise InputError(f'--{name}={FLAGS[name].value}: it goes with --logs; --where and '
                          '--columns choose the rows and columns of a file')
@@ -94,7 +96,8 @@ def main(argv: list[str]) -> None:
     if FLAGS.columns:
       raise InputError('--columns goes with --data; a workdir has the columns it needs')
     data = points.of_logs(law, FLAGS.logs, FLAGS.study, FLAGS.domain, FLAGS.rows, FLAGS.where,
-                          FLAGS.group, FLAGS.hold_out, FLAGS.weight, options=options)
+                          FLAGS.group, FLAGS.hold_out, FLAGS.weight, after=FLAGS.after,
+                          options=options)
   found = fit.fit(law, data.inputs, data.loss, objective=FLAGS.objective,
                   huber_delta=FLAGS.huber_delta, bootstrap=FLAGS.bootstrap, level=FLAGS.level,
                   groups=data.groups, weights=data.weights, noise_floor=data.noise,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ import pandas as pd
 from analysis import logs
 from analysis.fitting.noise import Components
 from analysis.laws.law import Law
+from analysis.reading import rewarming, sampling, tables
 from analysis.reading import rows as usable_rows
-from analysis.reading import sampling, tables
 from analysis.reading.expressions import Expression
 from analysis.reading.sampling import Options, Sample
 from scaling.errors import InputError, bad
@@ -87,10 +88,12 @@ def _held_out(table: pd.DataFrame, condition: str, names: Mapping[str, Expressio
 
 def _points(law: Law, table: pd.DataFrame, held: np.ndarray, expressions: Mapping[str, Expression],
             group: str, weight: str, hold_out: str, data: dict[str, Any], notes: list[str],
-            rows: int, options: Options, of_workdir: bool = False, alike: bool = True) -> Points:
+            rows: int, options: Options, of_workdir: bool = False, alike: bool = True,
+            left_out: Mapping[str, int] = MappingProxyType({})) -> Points:
   """The rows of a table that count as runs, those held out apart.
 
   rows: how many there were before --where. alike: whether rows may be replicates of each other.
+  left_out: rows that are gone for other reasons.
   """
   values = tables.values(table, expressions)
   columns = {name: re.sub(r'^`([^`]*)`$', r'\1', e.text.strip())
@@ -100,8 +103,9 @@ def _points(law: Law, table: pd.DataFrame, held: np.ndarray, expressions: Mappin
     weights = tables.values(table, {'--weight': Expression(weight)})['--weight']
   sample = sampling.runs(
       Sample(table, {name: values[name] for name in law.inputs}, values[law.output], held, weights,
-             notes=tuple(notes), left_out={'not chosen by --where': rows - len(table)}
-             if rows > len(table) else {}), options, group, of_workdir)
+             notes=tuple(notes), left_out={**({'not chosen by --where': rows - len(table)}
+                                               if rows > len(table) else {}), **left_out}),
+      options, group, of_workdir)
   if not alike:
     sample = dataclasses.replace(sample, cells=None)
   data = data | {name: value for name, value in (
@@ -131,13 +135,19 @@ def _points(law: Law, table: pd.DataFrame, held: np.ndarray, expressions: Mappin
 
 def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows: str = 'final',
             where: str = '', group: str = '', hold_out: str = '', weight: str = '', *,
-            options: Options = NO_OPTIONS) -> Points:
+            after: str | None = None, options: Options = NO_OPTIONS) -> Points:
   """The points of --logs: final rows of done runs, or all rows; held-out runs apart.
+
+  after: which of all rows of continued runs to leave out (rewarming.py; `peak` by default).
 
   Raises InputError when several domains have losses and none is chosen, or nothing is done yet.
   """
   if rows not in ('final', 'all'):
     raise bad('--rows', rows, 'it is final or all')
+  if after is not None:
+    rewarming.check(after)
+    if rows == 'final':
+      raise InputError(f'--after={after}: it goes with --rows=all; final rows come after any peak')
   table = logs.load(workdir, study)
   skipped = table.attrs['skipped']
   domain = chosen_domain(table, domain, workdir)
@@ -151,6 +161,7 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
     notes.append('runs that are not done are left out: '
                  + ', '.join(f'{v} {k}' for k, v in unfinished.items()))
   table = table[table['state'] == 'done']
+  done = table
   if (table['stage'] < 0).any() and 'stage' not in where:
     notes.append(f'{(table["stage"] < 0).sum()} rows of earlier stages left out (stage < 0)')
     table = table[table['stage'] == 0]
@@ -164,11 +175,16 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
     raise InputError(f'{workdir}: no finished run of {study or "any study"} to fit')
   count = len(table)
   table = tables.select(table, where)
+  cut = (rewarming.cut(done, table, after or rewarming.PEAK) if rows == 'all'
+         else rewarming.Cut(np.ones(len(table), bool)))
+  notes += cut.notes
+  count -= sum(cut.left_out.values())
+  table = table[cut.keep]
   held = table['held_out'].astype(bool).to_numpy()
   if not np.any(~held):
     raise InputError(f'{workdir}: every finished run is held out; there is nothing to fit')
   data = {'source': workdir, 'sha256': logs.fingerprint(table), 'study': study, 'domain': domain,
-          'rows': rows, 'where': where or None}
+          'rows': rows, 'where': where or None} | cut.said
   absent = [c for c in columns.values() if c not in table]
   if absent:
     raise InputError(f'{workdir}: {law.name} needs {absent[0]}, which these logs do not have')
@@ -177,7 +193,8 @@ def of_logs(law: Law, workdir: str, study: str | None, domain: str | None, rows:
   if held.all():
     raise InputError(f'{workdir}: every row is held out; there is nothing to fit')
   return _points(law, table, held, expressions, group or 'lineage', weight, hold_out, data, notes,
-                 count, options, of_workdir=True, alike=rows == 'final')
+                 count, options, of_workdir=True, alike=rows == 'final',
+                 left_out=cut.left_out)
 
 
 def chosen_domain(table: pd.DataFrame, domain: str | None, workdir: str) -> str:

@@ -27,7 +27,8 @@ COMMANDS = {
     'offset': ['--data=MIXING'],
 }
 OWN = {
-    'fit': ['--law=none', '--rows=all', '--format=xml', '--columns=N', '--columns=Q=N',
+    'fit': ['--law=none', '--rows=all', '--after=peak', '--format=xml', '--columns=N',
+            '--columns=Q=N',
             '--where=N >',
             '--where=N > 1e30', '--group=none', '--hold_out=N > 0', '--weight=-N',
             '--best_over=none',

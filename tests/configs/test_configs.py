@@ -61,6 +61,21 @@ def test_dcpt_has_a_base_a_size_and_every_ratio_in_both_domains():
   assert len({prefixes.lineage(forest, run.run_id) for run in built.runs}) == len(bases)
 
 
+def test_large_dcpt_has_the_papers_grid():
+  """Que et al. 2024 (arXiv 2406.01375), section 4.1: sizes, ratios and evaluations of a run."""
+  built = study.build(dcpt.get_config('large'), {}, stores)
+  bases = [run for run in built.runs if run.stage == -1]
+  points = [run.spec for run in built.runs if run.stage == 0]
+  assert len({run.spec.model for run in bases}) == len(bases) == 3
+  assert {spec.init.run for spec in points} == {run.run_id for run in bases}
+  shares = {spec.data.domains['domain'].weight for spec in points}
+  assert sorted(shares) == [0.0, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0]
+  for spec in points:
+    assert sum(d.weight for d in spec.data.domains.values()) == pytest.approx(1)
+  assert len(points) % (len(bases) * len(shares)) == 0
+  assert {len(spec.eval_steps) for spec in points} == {20}
+
+
 def test_dcpt_is_proved_at_the_ratio_given():
   built = study.build(dcpt.get_config('limited=0.5'), {}, stores)
   points = [run.spec for run in built.runs if run.stage == 0]
