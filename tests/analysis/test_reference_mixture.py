@@ -51,7 +51,7 @@ def test_the_largest_size_from_smaller_ones(tmp_path, domain, least, rows, most)
   """Shukor et al. 2025 (2507.09404): five sizes, 61 mixtures; r the weight of the loss's domain.
 
   The lowest objective gives .918 (github), .973 (arxiv), .936 (c4) and .956 (wikipedia).
-  At one size a law of N and D alone says one thing per D: the best have .650, .565, .818, .521 here.
+  At one size a law of N and D alone says one thing per D: the best have .65, .57, .82, .52.
   """
   found = held_out(tmp_path, 'dcpt', domain)
   assert found['held_out_metrics']['r2'] > least
