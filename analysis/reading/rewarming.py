@@ -47,7 +47,8 @@ def cut(runs: pd.DataFrame, rows: pd.DataFrame, after: str) -> Cut:
   after: `peak`; a share of each run, whose points before it go; or `none`. Runs that do not start
   from another, or at no higher rate than it ended with, have no such peak and lose nothing by it.
   """
-  keep, peaks, notes = np.ones(len(rows), bool), {}, []
+  keep, notes = np.ones(len(rows), bool), []
+  peaks: dict[str, int] = {}
   if after == NONE:
     return Cut(keep, said={'after': NONE})
   if after != PEAK:
@@ -82,13 +83,13 @@ def _peak(children: pd.DataFrame, parent: Any) -> tuple[int, float]:
              if f'r/{d}' in children and parent[f'r/{d}'] > 0}
   share = sum(np.minimum(children[f'r/{d}'].to_numpy(), r) for d, r in general.items())
   likest = children[np.isclose(share, np.max(share))]
-  loss = sum(r * _along(likest, d) for d, r in general.items())
+  loss = sum(r * along(likest, d) for d, r in general.items())
   if np.isnan(loss).all():
     return 0, 1.0
   return int(likest['step'].iloc[int(np.nanargmax(loss))]), float(np.max(share))
 
 
-def _along(table: pd.DataFrame, domain: str) -> np.ndarray:
+def along(table: pd.DataFrame, domain: str) -> np.ndarray:
   """The loss on the windows evaluated along runs: the end on more windows is no fall of it."""
   loss = table[f'loss/{domain}'].to_numpy(float)
   if f'loss_along/{domain}' not in table:
