@@ -7,6 +7,7 @@ workers read them. A file there that cannot be read is compiled again.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 import threading
@@ -18,6 +19,7 @@ from scaling import files, programs
 from scaling.errors import InputError
 from scaling.train.program import Program
 from scaling.train.shape import Shape
+from scaling.train.sharding import ANY, Axes
 
 
 def use_cache(workdir: str) -> None:
@@ -30,15 +32,15 @@ class Executables:
   """One program a shape, however often the sweep returns to it.
 
   `members` counts the study's segments of each shape that can train at once; `lanes`,
-  `accumulation` and `data` are what was asked for (scaling/programs.py). `background`: whether
+  `accumulation` and `axes` are what was asked for (scaling/programs.py). `background`: whether
   `ahead` compiles; None: on accelerators only, since on a CPU it would take the cores that train.
   """
 
   def __init__(self, workdir: str, members: Mapping[Shape, int], lanes: int | None,
-               accumulation: int | None, data: int, say: Callable[[str], None],
+               accumulation: int | None, axes: Axes, say: Callable[[str], None],
                background: bool | None = None):
     self._workdir, self._members, self._say = workdir, members, say
-    self._lanes, self._accumulation, self._data = lanes, accumulation, data
+    self._lanes, self._accumulation, self._axes = lanes, accumulation, axes
     self._background = jax.devices()[0].platform != 'cpu' if background is None else background
     self._made: dict[Shape, Program] = {}
     self._thread: threading.Thread | None = None
@@ -96,11 +98,11 @@ class Executables:
   def _program(self, shape: Shape) -> Program:
     """The recorded program of a shape; says where it is not what was asked for."""
     settings, record = programs.settle(self._workdir, shape, self._members[shape], self._lanes,
-                                       self._accumulation, self._data)
+                                       self._accumulation, self._axes)
     for flag, asked, used in (
         ('pack', self._lanes or settings.lanes, settings.lanes),
         ('accumulation', self._accumulation or settings.accumulation, settings.accumulation),
-        ('data_parallel', self._data, settings.data)):
+        ('mesh', *self._mesh(settings))):
       if asked != used:
         self._say(f'--{flag}={asked}: this workdir trains the shape with {used}, and goes on so, '
                   'since another program would give other bits')
@@ -108,6 +110,13 @@ class Executables:
       self._say(f'this workdir began with {record.get("versions")}, this is '
                 f'{programs.versions()}: curves may differ beyond rounding from those of before')
     return programs.build(shape, settings)
+
+  def _mesh(self, settings: programs.Settings) -> tuple[str, str]:
+    """The mesh asked for and the one used; the same text where it was left open."""
+    asked, used = self._axes, settings.axes
+    if asked.run is None:
+      asked = dataclasses.replace(asked, run=used.run)
+    return str(used if self._axes == ANY else asked), str(used)
 
 
 def _compile(program: Program) -> None:

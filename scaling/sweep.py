@@ -41,8 +41,8 @@ _PACK = flags.DEFINE_string('pack', 'auto', 'Lanes a program; auto: one a CPU de
                             'accelerator as many as timing says.')
 _ACCUMULATION = flags.DEFINE_integer('accumulation', None, 'Parts of a batch, one after the other.',
                                      lower_bound=1)
-_DATA_PARALLEL = flags.DEFINE_integer('data_parallel', 1, 'Devices that share a lane\'s batch.',
-                                      lower_bound=1)
+_MESH = flags.DEFINE_string('mesh', '', 'Devices that share lanes, as in data=2,fsdp=4,tensor=2; '
+                            'default: chosen for each shape (docs/mesh.md).')
 _CPU_DEVICES = flags.DEFINE_integer('cpu_devices', None, 'Devices to make of the CPU; default: one '
                                     'a core, at most 16.', lower_bound=1)
 _CHECKPOINT_SECONDS = flags.DEFINE_float('checkpoint_seconds', 30.0, 'Time between checkpoints.',
@@ -121,15 +121,16 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
   import jax  # pylint: disable=import-outside-toplevel
 
   from scaling import executables, programs, progress  # pylint: disable=import-outside-toplevel
-  from scaling.train import batches, checkpoint  # pylint: disable=import-outside-toplevel
+  from scaling.train import batches, checkpoint, sharding  # pylint: disable=import-outside-toplevel
   from scaling.train.loop import Loop  # pylint: disable=import-outside-toplevel
   from scaling.train.pack import Options, Pack  # pylint: disable=import-outside-toplevel
   from scaling.train.shape import Shape  # pylint: disable=import-outside-toplevel
   if _TENSORBOARD.value:
     _check_tensorboard()
+  axes = sharding.Axes.parse(_MESH.value)
   for shape in {Shape.of(r.spec) for r in planned.runs}:  # Bad flags are refused before a trace.
     programs.build(shape, programs.choose(shape, 1, _pack(), _ACCUMULATION.value,
-                                          _DATA_PARALLEL.value))
+                                          axes))
   _prepare_workdir(planned, forest, workdir)
   executables.use_cache(workdir)
   worker = Worker(workdir, _LEASE_SECONDS.value)
@@ -156,8 +157,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
         watch=functools.partial(_watch, work, show, worker, meter), lost=queue.put_back,
         begin=recorder.begin, record=recorder)
     compiled = executables.Executables(
-        workdir, _members(planned, forest), _pack(), _ACCUMULATION.value, _DATA_PARALLEL.value,
-        show.say)
+        workdir, _members(planned, forest), _pack(), _ACCUMULATION.value, axes, show.say)
     while todo and len(queue) and not stop.is_set():
       claimed = queue.take()
       if claimed is None:  # Others hold what is left: wait for them, or for their leases to end.

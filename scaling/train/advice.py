@@ -8,8 +8,14 @@ from typing import NamedTuple
 
 import jax
 
+from scaling import accounting
 from scaling.errors import bad
 from scaling.train.shape import Shape
+from scaling.train.sharding import Axes
+
+# Parameters, two moments and gradients, in float32, and the share of a device's memory they may
+# take; the rest is for activations. Not measured on an accelerator yet.
+STATE_BYTES, STATE_SHARE = 16, 0.5
 
 
 class Recommendation(NamedTuple):
@@ -42,3 +48,23 @@ def recommended(shape: Shape, queue_length: int, devices: Sequence[jax.Device]) 
     return Recommendation(run * min(share, 4), run, 1, shape.batch // part)
   fill = max(1, 65_536 // (shape.batch * shape.length))
   return Recommendation(run * min(share, fill), run, 1, 1)
+
+
+def spread(shape: Shape, members: int, devices: Sequence[jax.Device], memory: int | None,
+           several: bool = False) -> Axes:
+  """The devices a lane is split over when nothing is asked for; `memory`: bytes of a device.
+
+  As few as hold its state (`fsdp`); what `members` lanes then leave idle shares their batches
+  (`data`). A CPU keeps a device a lane, unless `several` processes make up the mesh.
+  """
+  count, fsdp = len(devices), 1
+  if devices[0].platform == 'cpu' and not several:
+    return Axes()
+  state = STATE_BYTES * accounting.parameters(shape.model, shape.vocab_size)
+  while (memory is not None and state > fsdp * STATE_SHARE * memory and count % (2 * fsdp) == 0
+         and shape.model.width % (2 * fsdp) == 0 and shape.batch % (2 * fsdp) == 0):
+    fsdp *= 2
+  left = count // fsdp
+  data = max(d for d in range(1, left + 1) if left % d == 0 and shape.batch % (d * fsdp) == 0
+             and (d == 1 or left // d >= members))
+  return Axes(data=data, fsdp=fsdp)

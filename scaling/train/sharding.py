@@ -127,6 +127,9 @@ class Axes:
                     if getattr(self, name) not in (None, 1)) or 'run=1'
 
 
+ANY = Axes()
+
+
 def mesh(run: int = 1, data: int = 1, fsdp: int = 1, tensor: int = 1,
          devices: Sequence[jax.Device] | None = None) -> Mesh:
   """A mesh of the product of these devices: the first ones there are, unless `devices` are given.

@@ -12,7 +12,7 @@ import pytest
 from scaling import executables, programs
 from scaling.progress import Work
 from scaling.specs import ModelSpec
-from scaling.train import step
+from scaling.train import sharding, step
 from scaling.train.program import Program
 from scaling.train.shape import Shape
 
@@ -20,8 +20,8 @@ SHAPES = [Shape(ModelSpec(layers=1, width=8, heads=1), 8, 4, batch) for batch in
 
 
 def made(workdir, lanes=1, **options):
-  return executables.Executables(str(workdir), collections.Counter(SHAPES), lanes, None, 1, str,
-                                 **options)
+  return executables.Executables(str(workdir), collections.Counter(SHAPES), lanes, None,
+                                 sharding.ANY, str, **options)
 
 
 def pack(program):

@@ -123,7 +123,7 @@ def _truncate(store: pathlib.Path) -> None:
     ('too many windows', ('--config.base.evaluation.windows=100000000',), ('windows',)),
     ('lanes', ('--pack=0',), ('--pack', '0')),
     ('lanes in another script', ('--pack=²',), ('--pack', '²')),
-    ('more devices than there are', ('--data_parallel=2',), ('data_parallel', '2')),
+    ('more devices than there are', ('--mesh=data=2',), ('--mesh', 'data=2')),
     ('batch does not divide', ('--accumulation=3',), ('data.batch', '4')),
     ('status of nothing', ('--mode=status',), ('--workdir', 'nothing has been trained')),
     ('stray argument', ('run',), ("'run'",)),

@@ -9,7 +9,9 @@ import sys
 
 import jax
 import numpy as np
+import pytest
 
+from scaling.errors import InputError
 from scaling.specs import ModelSpec
 from scaling.train import program, sharding
 
@@ -117,6 +119,13 @@ def meshes() -> None:
   for collective in ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective',
                      'channel_id'):
     assert collective not in text, collective
+
+
+  for sizes, wrong in (((1, 8, 1, 1), 'data.batch: 4'), ((1, 1, 1, 8), 'model.heads: 2'),
+                       ((1, 1, 4, 2), 'model.width: 20')):
+    with pytest.raises(InputError, match=wrong):
+      wide = ModelSpec(layers=1, width=20, heads=2) if 'width' in wrong else MODEL
+      program.Program(program.Shape(wide, V, L, B), 1, K, mesh=sharding.mesh(*sizes))
 
 
 def stored(pack) -> int:

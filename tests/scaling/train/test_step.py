@@ -215,6 +215,16 @@ def test_bad_sizes_are_refused():
     program.Program(program.Shape(MODEL, V, L, B, 'sgd'), 1, K)
   with pytest.raises(InputError, match=r'mesh: .run=999, .*the product must lie in'):
     sharding.mesh(run=999)
+  asked = sharding.Axes.parse('data=2,fsdp=4')
+  assert asked == sharding.Axes(None, 2, 4, 1) and str(asked) == 'data=2,fsdp=4'
+  asked.check(16)
+  for axes, says in ((asked, '8 must divide the number of devices, 12'),
+                     (sharding.Axes(run=4, tensor=2), '8 must be the number of devices, 12')):
+    with pytest.raises(InputError, match=says):
+      axes.check(12)
+  for text in ('data', 'data=0', 'rows=2', 'data=2,data=2'):
+    with pytest.raises(InputError, match=f"--mesh: '{text}'"):
+      sharding.Axes.parse(text)
   with pytest.raises(InputError, match='n: 6'):
     made = packs.compiled(SHAPE, 1, K, program.lane_form('cpu'))
     made.train(made.init([0]), np.zeros((K, 1, B, L + 1), np.int32), np.zeros((K, 1)),
