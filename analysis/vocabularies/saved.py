@@ -63,7 +63,9 @@ def predict(values: Mapping[str, Any], metric: str, params: Any, flops: Any = ()
   flops or characters: the budget of each (or one for all): as many FLOPs, or a text of so many
   characters, read by the very vocabulary that is best for the FLOPs this takes. Neither: C =
   e^ln_k N_nv^2, the middle of the study's runs. widths: d of each, else the study's trend. {'rows',
-  'warnings'}; a row has N_nv, C (by approach where characters are given), d and the approaches.
+  'warnings'}; a row has N_nv, C (by approach where characters are given), d and the approaches;
+  with characters text_V, the V of least loss by the law on that text whatever it costs; else
+  proof, the characters that these FLOPs are at the best V, half and double of it.
   """
   scale, found = Scale.of_dict(values['scale']), known(values, metric)
   if len(flops) and len(characters):
@@ -79,6 +81,8 @@ def predict(values: Mapping[str, Any], metric: str, params: Any, flops: Any = ()
   C = budgets['flops'] if budgets['flops'] is not None else scale.budget(n)
   if budgets['characters'] is None:
     rows = study.table(found, scale, n, C, values['level'], d)
+    for row in rows:
+      row['proof'] = _proof(row, scale)
   else:
     rows = [{'N_nv': float(a), 'd': float(w), 'H': float(h)}
             for a, w, h in zip(n, d, budgets['characters'])]
@@ -86,7 +90,24 @@ def predict(values: Mapping[str, Any], metric: str, params: Any, flops: Any = ()
       C = approaches.of_text(one, scale, n, budgets['characters'], d)
       for row, own in zip(rows, study.table({name: one}, scale, n, C, values['level'], d)):
         row |= {name: own[name] | {'C': own['C']}, 'C': own['C']}
+    whatever = approaches.at_any_cost(found['parametric'], scale, n, budgets['characters'], d)
+    for row, V in zip(rows, whatever):
+      row['text_V'] = float(V) if np.isfinite(V) else None
   return {'metric': metric, 'rows': rows, 'warnings': _warnings(rows, scale, found)}
+
+
+def _proof(row: Mapping[str, Any], scale: Scale) -> dict[int, float]:
+  """{V: characters} of runs with the row's FLOPs at the best V, half and double of it.
+
+  The best: the geometric mean of the approaches' inside the vocabularies tried; {} without any.
+  Runs of one text would not do to try it: the larger vocabulary then has more FLOPs.
+  """
+  known = [row[name]['V'] for name in NAMES if name in row and row[name]['tried']]
+  if not known:
+    return {}
+  best = float(np.exp(np.mean(np.log(known))))
+  return {round(V): float(row['C'] / scale.flops(row['N_nv'], V, 1.0, row['d']))
+          for V in (best / 2, best, 2 * best)}
 
 
 def _warnings(rows: list[dict[str, Any]], scale: Scale, found: Mapping[str, Approach]

@@ -46,13 +46,15 @@ class Slice:
 
 @dataclasses.dataclass(frozen=True)
 class Minimum:
-  """The best vocabulary of a slice; why: what keeps it from being one ('' if nothing does)."""
+  """The best vocabulary of a slice; points: vocabularies in its parabola; why: what keeps it from
+  being one ('' if nothing does)."""
 
   N_nv: float
   C: float
   V: float
   N_v: float
   loss: float
+  points: int
   why: str = ''
 
 
@@ -94,7 +96,8 @@ def minimum(of: Slice, weights: np.ndarray | None = None) -> Minimum:
          OUTSIDE if not x[used][0] < vertex < x[used][-1] else '')
   best = of.V[low] if why else np.exp(vertex)
   height = loss[low] if why else c0 - c1**2 / (4 * c2)
-  return Minimum(of.N_nv, of.C, float(best), float(best * of.d), float(height), why)
+  return Minimum(of.N_nv, of.C, float(best), float(best * of.d), float(height), int(used.sum()),
+                 why)
 
 
 def power_law(minima: list[Minimum]) -> dict[str, float] | None:

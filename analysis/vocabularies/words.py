@@ -53,8 +53,17 @@ def of_study(answer: Mapping[str, Any], metric: str) -> str:
 
 def of_predictions(found: Mapping[str, Any], level: float) -> str:
   """The rows of `saved.predict`."""
+  said = []
+  for row in found['rows']:
+    if row.get('text_V'):
+      said.append(f'N_nv {row["N_nv"]:.4g}: least loss on {row["H"]:.4g} characters whatever it '
+                  f'costs at V {row["text_V"]:.0f}, by the law')
+    if row.get('proof'):
+      said.append(f'N_nv {row["N_nv"]:.4g}: these FLOPs are ' + ', '.join(
+          f'{H:.4g} characters at V {V}' for V, H in row['proof'].items()))
   return '\n'.join([f'best vocabulary by {found["metric"]} (* outside those tried)',
-                    *of_rows(found['rows'], level), *(f'warning: {w}' for w in found['warnings'])])
+                    *of_rows(found['rows'], level), *said,
+                    *(f'warning: {w}' for w in found['warnings'])])
 
 
 def of_rows(rows: Sequence[Mapping[str, Any]], level: float) -> list[str]:

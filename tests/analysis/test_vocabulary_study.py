@@ -89,10 +89,16 @@ def test_predictions_for_more_and_less_training(fitted):
     assert V[0] < V[1] < V[2] and all(row[name]['tried'] for row in rows)
   assert rows[1]['parametric']['V'] == pytest.approx(true_V(rows[1]), rel=0.02)
   scale = Scale.of_dict(values['scale'])
+  for V, H in rows[1]['proof'].items():
+    assert float(scale.flops(4e4, V, H)) == pytest.approx(5e11, rel=2e-3)
   row = vocabulary.predict(values, 'loss_unigram', [4e4], characters=[3e6])['rows'][0]
   for name in approaches.NAMES:  # the budget is what this text costs under this vocabulary
     cost = scale.flops(4e4, row[name]['V'], 3e6)
     assert row[name]['C'] == pytest.approx(float(cost), rel=1e-6)
+  near = row['text_V'] * np.array([0.9, 1.0, 1.1])
+  loss = law.LAW.predict(TRUTH, {'N_nv': 4e4, 'N_v': 24 * near,
+                                 'D': 3e6 * scale.tokens_per_char(near)})
+  assert loss.argmin() == 1 and row['text_V'] > row['parametric']['V']
   wide = vocabulary.predict(values, 'loss_unigram', [4e4], flops=[5e11], widths=[48])['rows'][0]
   assert wide['isoflop']['V'] == pytest.approx(rows[1]['isoflop']['V'] / 2)
   done = run(MODULE, f'--fit={fitted[0]}/fit.json', '--params=3e9')
