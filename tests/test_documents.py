@@ -3,11 +3,10 @@
 import pathlib
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 
+from tests.analysis import commands
 from tests.conftest import ROOT
 
 DOCUMENTS = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
@@ -29,13 +28,12 @@ def test_the_readme_fits_a_csv_as_typed(tmp_path):
   block = re.search(r'\*\*Fit your own CSV\*\*.*?```\n(.*?)```',
                     (ROOT / 'README.md').read_text(), re.DOTALL)
   assert block is not None
-  commands = block.group(1).strip().splitlines()
-  assert len(commands) == 4
-  for line in commands:
+  lines = block.group(1).strip().splitlines()
+  assert len(lines) == 4
+  for line in lines:
     words = shlex.split(line)
     assert words[:2] == ['python', '-m']
-    done = subprocess.run([sys.executable, *words[1:]], cwd=tmp_path, capture_output=True,
-                          text=True, env={'PYTHONPATH': str(ROOT), 'HOME': str(tmp_path)})
+    done = commands.run(*words[2:], cwd=tmp_path)
     assert done.returncode == 0, (line, done.stderr)
     if 'predict' in line and '--N=' in line:  # 1.69 + 406.4 / 7e9^.34 + 410.7 / 1e12^.28
       assert '2.0519' in done.stdout

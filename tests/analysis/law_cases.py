@@ -80,7 +80,7 @@ CASES['kaplan_steps'] = Case(_STEPS, grid(N=_SIZES, S_min=np.geomspace(3e2, 1e5,
                              loss_scaled=True)
 CASES['trajectory'] = Case(
     {**_STEPS, 'B_star': 2.1e8, 'alpha_B': 0.21},
-    grid(N=_SIZES[:4], S=np.geomspace(3e2, 3e5, 8), B=np.geomspace(2e4, 5e6, 4)),
+    grid(N=_SIZES[:4], S=np.geomspace(3e2, 3e5, 6), B=np.geomspace(2e4, 5e6, 4)),
     edges={'N': np.array([1e3, 1e13, 1e3, 1e13]), 'S': np.array([1.0, 1e9, 1e9, 1.0]),
            'B': np.array([1.0, 1e12, 1.0, 1e12])}, loss_scaled=True)
 CASES['critical_batch'] = Case({'B_star': 2.1e8, 'alpha_B': 0.21}, {'L': np.linspace(2.0, 5.0, 8)},
@@ -104,8 +104,8 @@ CASES['broken_power_law'] = Case(
 
 # --- dcpt ---
 _MIXTURES = grid(N=np.array([0.5e9, 1.8e9, 4e9]),
-                 r=np.array([0.0, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0]),
-                 D=np.geomspace(1.3e9, 2.6e10, 5))
+                 r=np.array([0.0, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1.0]),
+                 D=np.geomspace(1.3e9, 2.6e10, 4))
 _EDGES = {'N': np.full(3, 1e9), 'D': np.full(3, 1e10), 'r': np.array([0.0, 1e-12, 1.0])}
 _DCPT = {'E': 0.9, 'A': 160.0, 'B': 900.0, 'alpha': 0.3, 'beta': 0.34}
 _RATIO = {'C': 0.2, 'gamma': 0.6, 'eps': 0.08}
@@ -168,8 +168,8 @@ CASES['vocabulary'] = Case(
     {'N_nv': _VOCABULARY['N_nv'], 'N_v': _VOCABULARY['N_v'],
      'D': vocabulary.tokens_from_chars(_VOCABULARY['H'], _VOCABULARY['V'])})
 
-_EPOCHS = grid(N=np.geomspace(2e7, 8e9, 7), U=np.geomspace(1e8, 1e11, 5),
-               epochs=np.array([1.0, 2, 4, 10, 30, 100]))
+_EPOCHS = grid(N=np.geomspace(2e7, 8e9, 6), U=np.geomspace(1e8, 1e11, 4),
+               epochs=np.array([1.0, 4, 10, 30, 100]))
 _EPOCHS['D'] = _EPOCHS['U'] * _EPOCHS.pop('epochs')
 _REPEATED = {'E': 1.87, 'A': 520.0, 'B': 1490.0, 'alpha': 0.35, 'beta': 0.36}
 # No repetition and no excess: N is what is worth having for the D that is best with it.

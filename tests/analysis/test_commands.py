@@ -65,8 +65,8 @@ def test_report_is_one_file_that_needs_nothing_else(fitted):
   assert again.returncode == 0 and (folder / 'report.html').read_text() == page
 
 
-# fit, predict and report are processes above and in tests/test_documents.py.
-@pytest.mark.parametrize('name', sorted(set(COMMANDS) - {'fit', 'predict', 'report'}))
+# fit and report are processes above.
+@pytest.mark.parametrize('name', sorted(set(COMMANDS) - {'fit', 'report'}))
 def test_a_process_says_the_same_as_the_command_in_this_one(tmp_path, name):
   """Exit code 2 and one line of a mistake; other tests rest on it that run commands in-process."""
   typed = (f'analysis.{name}', '--nothing=1')

@@ -124,7 +124,7 @@ def test_two_sizes_say_nothing_of_alpha():
   far = {'N': np.array([1e10]), 'D': np.array([4e10])}
   exact, law_there = CHINCHILLA.predict(TRUTH, TWO), CHINCHILLA.predict(TRUTH, far)[0]
   hits = {'alpha': 0, 'beta': 0, 'law': 0}
-  seeds = 40
+  seeds = 20
   start = {'E': [0.3], 'A': [6.0], 'B': [7.0], 'alpha': [0.5], 'beta': [0.4]}
   for seed in range(seeds):
     loss = exact * np.exp(3e-3 * np.random.default_rng(seed).normal(size=24))
@@ -140,7 +140,7 @@ def test_two_sizes_say_nothing_of_alpha():
     assert found.intervals['alpha'][0] < 0.1 and found.intervals['alpha'][1] == pytest.approx(3)
     assert low < 2.06 and high > 2.37
   assert hits['alpha'] == hits['law'] == seeds  # whatever the noise, for the ridge has the truth
-  assert hits['beta'] >= 30  # of .90, three standard errors: .76
+  assert hits['beta'] >= 14  # of .90, three standard errors: .70
 
 
 def test_one_cell_gives_no_narrow_number():
