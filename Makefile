@@ -45,7 +45,7 @@ dcpt: install
 	@echo look at $(abspath $(DCPT)/ratio.png)
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: install
 	$(BIN)/python -m pytest -m 'slow or not slow'

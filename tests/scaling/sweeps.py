@@ -25,15 +25,25 @@ def command(workdir: pathlib.Path, store: str, *flags: str, study: tuple[str, ..
 
 
 def start(workdir: pathlib.Path, store: str, *flags: str, study: tuple[str, ...] = STUDY,
-          **options: Any) -> subprocess.Popen:
+          compiled: bool = True, **options: Any) -> subprocess.Popen:
+  if compiled and not any(flag.startswith('--mode=') for flag in flags):
+    share_compiled(workdir)
   return subprocess.Popen(command(workdir, store, *flags, study=study), cwd=ROOT, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           env={**os.environ, 'PYTHONUNBUFFERED': '1'}, **options)
 
 
+def share_compiled(workdir: pathlib.Path) -> None:
+  """Makes the tests' cache (tests/conftest.py) that of a workdir: the studies here share a few
+  shapes, and compiling one costs more than the rest of a sweep."""
+  if not os.path.lexists(workdir / 'compiled'):
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / 'compiled').symlink_to(os.environ['JAX_COMPILATION_CACHE_DIR'])
+
+
 def sweep(workdir: pathlib.Path, store: str, *flags: str, study: tuple[str, ...] = STUDY,
           expect: int = 0, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess:
-  process = start(workdir, store, *flags, study=study, **options)
+  process = start(workdir, store, *flags, study=study, compiled=expect != 2, **options)
   out, err = process.communicate(timeout=timeout)
   assert process.returncode == expect, f'exit code {process.returncode}\n{out}\n{err}'
   assert 'Traceback' not in err, err
