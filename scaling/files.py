@@ -1,24 +1,25 @@
 """The few file operations that everything uses: whole, atomic, and the same on disks and buckets.
 
-A path is anything `etils.epath.Path` takes. On a local disk a replaced file is written beside its
-target, synced and renamed, so that a reader sees the old text or the new one and never a part;
-object stores give the same for a single put.
+On a local disk or NFS a replaced file is written beside its target, synced and renamed, so that a
+reader sees the old text or the new one and never a part; object stores (scaling/objects.py) give
+the same for a single put.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from etils import epath
-
-from scaling.errors import bad
+from scaling import objects
+from scaling.errors import InputError, bad
 
 PathLike = str | os.PathLike[str]
 
@@ -29,7 +30,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _local(path: PathLike) -> bool:
-  return '://' not in os.fspath(path)
+  return not objects.on_bucket(path)
 
 
 def _sync_folder(path: str) -> None:
@@ -41,17 +42,18 @@ def _sync_folder(path: str) -> None:
 
 
 def make_folder(path: PathLike) -> None:
-  epath.Path(path).mkdir(parents=True, exist_ok=True)
+  if _local(path):
+    os.makedirs(path, exist_ok=True)
 
 
 def exists(path: PathLike) -> bool:
-  return os.path.exists(path) if _local(path) else epath.Path(path).exists()
+  return os.path.exists(path) if _local(path) else objects.exists(os.fspath(path))
 
 
 def read_text(path: PathLike) -> str:
   if not _local(path):
-    return epath.Path(path).read_text(encoding='utf-8')
-  with open(path, encoding='utf-8') as file:  # A tenth of what epath takes: ten thousand runs.
+    return objects.read(os.fspath(path)).decode()
+  with open(path, encoding='utf-8') as file:
     return file.read()
 
 
@@ -62,8 +64,7 @@ def read_json(path: PathLike) -> Any:
 def names(folder: PathLike) -> list[str]:
   """Sorted names in a folder without half-written ones; empty when there is no such folder."""
   try:
-    found = (os.listdir(folder) if _local(folder)
-             else [p.name for p in epath.Path(folder).iterdir()])
+    found = os.listdir(folder) if _local(folder) else objects.names(os.fspath(folder))
   except (FileNotFoundError, NotADirectoryError):
     return []
   return sorted(name for name in found if TEMPORARY not in name)
@@ -77,7 +78,7 @@ def replace(path: PathLike, text: str, before: Callable[[], None] = lambda: None
   target = os.fspath(path)
   if not _local(target):
     before()
-    epath.Path(target).write_text(text)
+    objects.put(target, text.encode())
     return
   temporary = f'{target}{TEMPORARY}{uuid.uuid4().hex[:8]}'
   try:
@@ -98,7 +99,7 @@ def create(path: PathLike, text: str) -> bool:
   """
   target = os.fspath(path)
   if not _local(target):
-    raise NotImplementedError(f'exclusive creation on a bucket: {target}')
+    return objects.create(target, text.encode())
   temporary = f'{target}{TEMPORARY}{uuid.uuid4().hex[:8]}'
   try:
     _write_synced(temporary, text)
@@ -119,30 +120,81 @@ def check_writable(folder: PathLike) -> None:
     make_folder(folder)
     create(probe, 'may I write here?')
     remove(probe)
+  except InputError:
+    raise
   except Exception as error:  # Of any object store's client, which has its own.
     said = ' '.join(str(error).split()) or type(error).__name__
     raise bad('--workdir', os.fspath(folder), f'it may not be written to: {said}') from error
 
 
 def append(path: PathLike, text: str) -> None:
-  """Adds whole lines to a record that only its writer reads while it grows."""
-  with epath.Path(path).open('a') as file:
-    file.write(text)
+  """Adds whole lines to a record that only its writer reads while it grows.
 
-
-def rename(source: PathLike, target: PathLike) -> None:
-  epath.Path(source).rename(target)
+  An object is written anew: these records are a line an evaluation.
+  """
+  if _local(path):
+    with open(path, 'a', encoding='utf-8') as file:
+      file.write(text)
+    return
+  try:
+    before = read_text(path)
+  except FileNotFoundError:
+    before = ''
+  objects.put(os.fspath(path), (before + text).encode())
 
 
 def remove(path: PathLike) -> None:
-  epath.Path(path).unlink(missing_ok=True)
+  if not _local(path):
+    objects.remove(os.fspath(path))
+    return
+  with contextlib.suppress(FileNotFoundError):
+    os.unlink(path)
 
 
 def remove_tree(path: PathLike) -> None:
   if _local(path):
     shutil.rmtree(path, ignore_errors=True)
-  elif exists(path):
-    epath.Path(path).rmtree()
+  else:
+    objects.remove_tree(os.fspath(path))
+
+
+@contextlib.contextmanager
+def spool(folder: PathLike) -> Iterator[str]:
+  """A local folder to make files in that end up below `folder`: itself, or what is uploaded to it
+  once all is well, since libraries that write many files at once do not know every bucket."""
+  if _local(folder):
+    yield os.path.abspath(folder)
+    return
+  with tempfile.TemporaryDirectory(prefix='spool-') as made:
+    yield made
+    objects.upload(made, os.fspath(folder))
+
+
+@contextlib.contextmanager
+def fetched(folder: PathLike) -> Iterator[str]:
+  """A local folder with what is below `folder`: itself, or a copy that goes away afterwards."""
+  if _local(folder):
+    yield os.path.abspath(folder)
+    return
+  with tempfile.TemporaryDirectory(prefix='fetched-') as made:
+    objects.download(os.fspath(folder), f'{made}/copy')
+    yield f'{made}/copy'
+
+
+def mirror(folder: PathLike, stamp: str) -> str:
+  """A local copy of a folder of a bucket, made once a machine; itself if it is local.
+
+  stamp: the file in it that changes whenever the folder does.
+  """
+  path = os.fspath(folder).rstrip('/')
+  if _local(path):
+    return path
+  key = hashlib.sha256(f'{path}\n{read_text(f"{path}/{stamp}")}'.encode()).hexdigest()[:16]
+  target = os.path.join(tempfile.gettempdir(), f'mirror-{os.getuid()}', key, *path.split('/')[-2:])
+  if not os.path.exists(target):
+    os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+    objects.download(path, target)
+  return target
 
 
 def check_room(folder: PathLike, size: int) -> None:

@@ -64,17 +64,20 @@ class Stores:
 
   def __call__(self, spec: RunSpec) -> Mapping[str, token_store.TokenStore]:
     data = spec.data
-    return {name: self._open(token_store.folder(
-        self._root, data.tokenizer, data.vocab_size, data.trained_on, name))
+    return {name: self._open(files.mirror(token_store.folder(
+        self._root, data.tokenizer, data.vocab_size, data.trained_on, name), token_store.MANIFEST))
             for name in data.domains}
 
 
 def main(argv: list[str]) -> int:
   del argv
   stop = _StopFlag(_MODE.value == 'run')
-  if not _WORKDIR.value or '://' in _WORKDIR.value:
-    raise bad('--workdir', _WORKDIR.value, 'it must name a folder on a local or mounted disk')
-  workdir = os.path.abspath(_WORKDIR.value)
+  if not _WORKDIR.value:
+    raise bad('--workdir', _WORKDIR.value, 'it must name a folder, or one of a bucket')
+  bucket = '://' in _WORKDIR.value
+  workdir = _WORKDIR.value.rstrip('/') if bucket else os.path.abspath(_WORKDIR.value)
+  if bucket and _MODE.value == 'run':
+    files.check_writable(workdir)
   stores = Stores(_STORE.value or f'{workdir}/tokens')
   if _CONFIG.value is None:
     raise InputError('--config: this flag must be given (the study\'s file)')

@@ -1,6 +1,7 @@
 """Checkpoints: one orbax save for any number of lanes, trusted only once verified.
 
-WORKDIR/checkpoints/<name>/state is the orbax save, with a leading axis over the lanes that it
+WORKDIR/checkpoints/<name>/state is the orbax save (made on the local disk and then uploaded, where
+the workdir is a bucket), with a leading axis over the lanes that it
 holds; `index.json` beside it says which run is at which place and step, what else the run needs to
 go on (its data counters), and the size and SHA-256 of every file. The index is written last: a
 folder without one is no checkpoint. Each run lists the checkpoints that hold it in its own
@@ -17,7 +18,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from etils import epath
 
 from scaling import files, leases
 from scaling.leases import Worker
@@ -54,25 +54,27 @@ def save(workdir: str, name: str, state: Any, positions: Sequence[tuple[str, Pos
   when there is no room.
   """
   folder = f'{FOLDER}/{name}'
-  path = epath.Path(workdir) / folder
+  path = f'{workdir}/{folder}'
   forget()
   files.remove_tree(path)  # What a killed writer of the same name left.
   files.make_folder(path)
   try:
     # Orbax and tensorstore log a page of tracebacks from their threads when the disk is full.
-    files.check_room(path, 2**16 + sum(leaf.nbytes for leaf in jax.tree.leaves(state)) * 9 // 8)
-    checkpointer().save(os.path.abspath(path / 'state'), _plain(state))
+    with files.spool(path) as local:
+      files.check_room(local, 2**16 + sum(leaf.nbytes for leaf in jax.tree.leaves(state)) * 9 // 8)
+      checkpointer().save(f'{local}/state', _plain(state))
+      contents = _contents(f'{local}/state')
     index = {
         'runs': {run_id: {'lane': lane, **dataclasses.asdict(position)}
                  for lane, (run_id, position) in enumerate(positions)},
-        'files': _contents(path / 'state'),
+        'files': contents,
         'note': dict(note),
     }
-    files.replace(path / 'index.json', files.to_json(index))
+    files.replace(f'{path}/index.json', files.to_json(index))
   except BaseException as error:
     files.remove_tree(path)
     if isinstance(error, Exception) and not isinstance(error, OSError) and files.no_room(error):
-      raise OSError(files.NO_ROOM[0], 'No space left on device', os.fspath(path)) from error
+      raise OSError(files.NO_ROOM[0], 'No space left on device', path) from error
     raise
   return folder
 
@@ -83,15 +85,16 @@ def restore(workdir: str, folder: str, run_id: str) -> tuple[Any, Position]:
   The lanes of a pack are restored one by one, so the last checkpoint that was read and verified is
   kept until `forget`; the arrays are views of it. Raises Damaged when it cannot be trusted.
   """
-  path = epath.Path(workdir) / folder
+  path = f'{workdir}/{folder}'
   index = _index(path)
   if run_id not in index['runs']:
     raise Damaged(f'it does not hold run {run_id}')
   entry = index['runs'][run_id]
-  if _verified[:2] != [os.fspath(path), index]:
+  if _verified[:2] != [path, index]:
     forget()  # before there is another
-    _verify(path, index)
-    _verified[:] = os.fspath(path), index, _read(path / 'state')
+    with files.fetched(path) as local:
+      _verify(local, index)
+      _verified[:] = path, index, _read(f'{local}/state')
   return jax.tree.map(lambda leaf: leaf[entry['lane']], _verified[2]), Position.of(entry)
 
 
@@ -104,20 +107,21 @@ def forget() -> None:
   _verified.clear()
 
 
-def _index(path: epath.Path) -> dict[str, Any]:
+def _index(path: str) -> dict[str, Any]:
   try:
-    return files.read_json(path / 'index.json')
+    return files.read_json(f'{path}/index.json')
   except FileNotFoundError:
     raise Damaged('index.json is missing') from None
   except ValueError:
     raise Damaged('index.json cannot be read') from None
 
 
-def _verify(path: epath.Path, index: Mapping[str, Any]) -> None:
+def _verify(path: str, index: Mapping[str, Any]) -> None:
   """Raises Damaged, saying what is wrong, unless every file is what the index says."""
   for name, (size, digest) in index['files'].items():
     try:
-      content = (path / 'state' / name).read_bytes()
+      with open(f'{path}/state/{name}', 'rb') as file:
+        content = file.read()
     except FileNotFoundError:
       raise Damaged(f'{name} is missing') from None
     if len(content) != size:
@@ -126,10 +130,10 @@ def _verify(path: epath.Path, index: Mapping[str, Any]) -> None:
       raise Damaged(f'the bytes of {name} have changed')
 
 
-def _read(path: epath.Path) -> Any:
+def _read(path: str) -> Any:
   """The arrays of all lanes. Their bytes are what was written: an error here is no damage."""
   import orbax.checkpoint as ocp  # pylint: disable=import-outside-toplevel
-  saved, state = checkpointer(), os.path.abspath(path)
+  saved, state = checkpointer(), path
   shapes = saved.metadata(state).item_metadata.tree
   as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
   return jax.tree.map(np.asarray, saved.restore(
@@ -209,7 +213,7 @@ def _plain(state: Any) -> Any:
   return state._asdict() if hasattr(state, '_asdict') else state
 
 
-def _contents(folder: epath.Path) -> dict[str, tuple[int, str]]:
+def _contents(folder: str) -> dict[str, tuple[int, str]]:
   """{file: (size, SHA-256)} of everything below a folder."""
   contents = {}
   for root, _, found in os.walk(folder):
