@@ -8,10 +8,11 @@ DATA ?= $(wildcard $(abspath ../shared/data))
 export SCALING_REFERENCE_DATA ?= $(DATA)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help install quickstart dcpt test test-slow lint bench published golden constraints clean
+.PHONY: help install quickstart dcpt vocabulary test test-slow lint bench published golden constraints clean
 help:
 	@echo 'make quickstart   install, build tokens from text on this machine, train, fit, report'
 	@echo 'make dcpt         continual pre-training at a grid of mixtures, the law, the best ratio'
+	@echo 'make vocabulary   vocabularies by sizes by budgets, and the best vocabulary'
 	@echo 'make test         the tests, under 12 minutes; make test-slow: the long ones too'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make bench        the benchmarks; make published: published numbers beside ours'
@@ -43,6 +44,16 @@ dcpt: install
 	$(BIN)/python -m analysis.mixture --fit=$(DCPT)/domain.json --general=$(DCPT)/general.json \
 	  --N=100200 --D=1638400 --max_general_rise=0.03 --plot=$(DCPT)/ratio.png
 	@echo look at $(abspath $(DCPT)/ratio.png)
+
+# Two workers share the study: the budgets of a shape follow one another on a trunk.
+VOCABULARY := $(dir $(WORKDIR))vocabulary
+VOCABULARIES := 192,256,384,512,768,1024,1536,2048,3072
+SWEEP_VOCABULARY = $(BIN)/python -m scaling.sweep --config=configs/vocabulary.py --workdir=$(VOCABULARY) --store=$(STORE) --cpu_devices=1
+vocabulary: install
+	$(BIN)/python -m scaling.data.prepare --corpus=python_docs_ascii --vocab_size=$(VOCABULARIES) --store=$(STORE)
+	mkdir -p $(VOCABULARY)
+	$(SWEEP_VOCABULARY) > $(VOCABULARY)/second_worker.log 2>&1 & second=$$!; \
+	  $(SWEEP_VOCABULARY); first=$$?; wait $$second && exit $$first
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

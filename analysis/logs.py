@@ -2,8 +2,8 @@
 
 Columns as DESIGN.md lists them: run_id, study, stage (0; -1 for what those runs start from, and so
 on), lineage, trunk (the lineage within the stage: what may share updates), parent, seed, state,
-step, share (of the run's steps, done), final, held_out, lr, peak_lr, N ... C_total, and per domain
-loss/<domain>, loss_se/<domain>, bits_per_byte/<domain>, loss_unigram/<domain>, r/<domain>, and
+width, step, share (of the run's steps, done), final, held_out, lr, peak_lr, N ... C_total, and per
+domain loss/<domain>, loss_se/..., bits_per_byte/..., loss_unigram/..., r/..., and
 loss_along/<domain> where runs end on more windows; the axis values of the study's runs as
 point/<field>. What cannot be read is skipped; how much that was stands in `table.attrs['skipped']`
 {what: count}.
@@ -208,7 +208,7 @@ def _run(folder: str, run: str, asked: dict[str, Any], skipped: Counter[str],
            'failed' if 'failure.json' in there else 'running')
   parent = _init(spec) or origin.get('parent')
   return {'run_id': run, 'study': asked.get('study'), 'stage': asked.get('stage', 0),
-          'lineage': run, 'parent': parent, 'seed': seed, 'state': state,
+          'lineage': run, 'parent': parent, 'seed': seed, 'state': state, 'width': _width(spec),
           'held_out': asked.get('held_out', False), 'peak_lr': peak, 'last_step': steps,
           **{f'point/{name}': _plain(value) for name, value in asked.get('point', {}).items()}}
 
@@ -233,6 +233,14 @@ def _of_spec(spec: Any, skipped: Counter[str]) -> tuple[int, int | None, float |
     skipped['unreadable spec files'] += 1
     return -1, None, None
   return found[0], found[1], float(found[2])
+
+
+def _width(spec: Any) -> float:
+  """d, of the embedding; NaN where the spec does not say."""
+  try:
+    return float(spec.get('model', {}).get('width', specs.ModelSpec.width))
+  except (AttributeError, TypeError, ValueError):
+    return math.nan
 
 
 class Block(NamedTuple):

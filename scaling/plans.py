@@ -40,9 +40,11 @@ def summarize(planned: study.Study, forest: Mapping[str, Segment], todo: Mapping
       speed = measured_speed(shape, [r.spec for r in members], lanes)
     remaining = left.get(shape, 0)
     rows.append({
+        'V': shape.vocab_size,
         'layers': shape.model.layers, 'width': shape.model.width, 'heads': shape.model.heads,
         'N': accounting.parameters(shape.model, shape.vocab_size),
         'N_nonembedding': accounting.non_embedding(shape.model), 'B': shape.batch * shape.length,
+        'steps': [min(r.spec.steps for r in members), max(r.spec.steps for r in members)],
         'runs': len(members), 'tokens': whole[shape],
         'tokens_alone': sum(r.spec.tokens for r in members),
         'tokens_left': remaining,
@@ -98,13 +100,15 @@ def text(summary: dict[str, Any]) -> str:
   """The summary as a table for a terminal."""
   lines = [f'{summary["study"]}: {summary["runs"]} runs ({summary["held_out"]} held out), '
            f'{summary["runs_left"]} to train', '',
-           f'{"layers":>6} {"width":>6} {"N":>13} {"N non-emb.":>13} {"tokens/step":>11} '
-           f'{"runs":>5} {"tokens left":>14} {"FLOPs left":>11} {"tokens/s":>11} {"time":>8}']
+           f'{"layers":>6} {"width":>6} {"N":>13} {"N non-emb.":>13} {"V":>7} {"tokens/step":>11} '
+           f'{"steps":>15} {"runs":>5} {"tokens left":>14} {"FLOPs left":>11} {"tokens/s":>11} '
+           f'{"time":>8}']
   for row in summary['shapes']:
     speed = f'{row["tokens_per_second"]:,.0f}' if row['tokens_per_second'] else '?'
     seconds = '?' if row['seconds'] is None else progress.clock(row['seconds'])
     lines.append(f'{row["layers"]:>6} {row["width"]:>6} {row["N"]:>13,} '
-                 f'{row["N_nonembedding"]:>13,} {row["B"]:>11,} {row["runs"]:>5} '
+                 f'{row["N_nonembedding"]:>13,} {row["V"]:>7,} {row["B"]:>11,} '
+                 f'{"-".join(map(str, sorted(set(row["steps"])))):>15} {row["runs"]:>5} '
                  f'{row["tokens_left"]:>14,} {row["flops_left"]:>11.3g} {speed:>11} {seconds:>8}')
   estimate = ('time unknown: no speeds recorded in this workdir yet; --calibrate measures them'
               if summary['seconds'] is None else f'about {progress.clock(summary["seconds"])}')

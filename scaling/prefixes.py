@@ -253,7 +253,8 @@ def _timeless(spec: RunSpec) -> RunSpec:
   data = dataclasses.replace(spec.data, domains=_domains(spec.data), mixture=specs.MixtureSpec())
   return dataclasses.replace(
       spec, steps=RunSpec.steps, optim=dataclasses.replace(spec.optim, **plain), data=data,
-      evaluation=specs.EvalSpec(windows=spec.evaluation.windows))
+      evaluation=specs.EvalSpec(windows=spec.evaluation.windows,
+                                characters=spec.evaluation.characters))
 
 
 def _domains(data: specs.DataSpec) -> dict[str, specs.DomainSpec]:
@@ -271,7 +272,7 @@ def _history(spec: RunSpec) -> Any:
   before = spec.init.counted
   return (spec.model, tuple(_domains(data).items()), *(getattr(data, name) for name in _DATA),
           mixture.moves(data), *(getattr(optim, name) for name in _OPTIM), spec.evaluation.windows,
-          spec.seed, _first_rate(optim, before, spec.steps),
+          spec.evaluation.characters, spec.seed, _first_rate(optim, before, spec.steps),
           *(files.to_json(specs.canonical(getattr(spec, name))) for name in _OTHERS))
 
 

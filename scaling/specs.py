@@ -126,6 +126,9 @@ class DataSpec:
   length: int = 128  # L, predicted tokens a sequence
   batch: int = 16  # B, sequences a step
   mixture: MixtureSpec = MixtureSpec()
+  # Reads the text in blocks of so many characters, one after the other, each shuffled; None: all of
+  # it shuffled. Budgets of whole blocks are the same prefix of the text under any tokenizer.
+  block_characters: float | None = None
 
   @property
   def tokens_per_step(self) -> int:
@@ -141,6 +144,8 @@ class DataSpec:
   def check(self, path: str) -> None:
     _one_of(self, path, 'tokenizer', TOKENIZERS)
     _positive(self, path, 'vocab_size', 'length', 'batch')
+    if self.block_characters is not None:
+      _positive(self, path, 'block_characters')
     if self.tokenizer == 'bytes' and self.vocab_size != 256:
       raise bad(f'{path}.vocab_size', self.vocab_size, 'the bytes tokenizer has exactly 256')
     if not self.domains:
@@ -238,7 +243,8 @@ class OptimSpec:
 
 @dataclasses.dataclass(frozen=True)
 class EvalSpec:
-  """When and on how much a run is evaluated: every domain, on the first windows of `valid`.
+  """When and on how much a run is evaluated: every domain, on the first windows of `valid`, or on
+  its first documents that hold `characters`, every token of them predicted once.
 
   Spacing `even`: after a share i / points of the steps, i = 1 .. points. `decaying`: their density
   falls as exp(-decay step / steps), as in method M4 of the D-CPT law's appendix (arXiv 2406.01375):
@@ -251,6 +257,7 @@ class EvalSpec:
   spacing: str = 'even'
   decay: float = 3.0  # of spacing `decaying`
   final_windows: int | None = None  # at the last step, `windows` of them first; None: `windows`
+  characters: float | None = None  # a domain, in place of windows: one text for any tokenizer
 
   def check(self, path: str) -> None:
     _positive(self, path, 'points', 'windows', 'decay')
@@ -260,6 +267,12 @@ class EvalSpec:
     if self.final_windows is not None and self.final_windows <= self.windows:
       raise bad(f'{path}.final_windows', self.final_windows,
                 f'it must exceed windows = {self.windows}, or be None')
+    if self.characters is not None:
+      _positive(self, path, 'characters')
+      for name in ('windows', 'final_windows'):
+        if getattr(self, name) != getattr(EvalSpec(), name):
+          raise bad(f'{path}.{name}', getattr(self, name),
+                    f'it has no effect beside characters = {self.characters:g}')
 
   def steps(self, total: int) -> tuple[int, ...]:
     """The steps (updates done) after which a run of `total` is evaluated; the last is `total`."""

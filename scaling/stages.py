@@ -50,9 +50,9 @@ def check(spec: RunSpec, parent: RunSpec) -> None:
     raise bad('config.base.init.schedule_step', spec.init.schedule_step,
               f'the parent {spec.init.run} went on in a schedule itself, which has counted '
               f'{counted} updates there')
-  for name in ('tokenizer', 'vocab_size', 'trained_on', 'length'):
+  for name in ('tokenizer', 'vocab_size', 'trained_on', 'length', 'block_characters'):
     mine, its = getattr(spec.data, name), getattr(parent.data, name)
-    if mine != its and (name != 'length' or spec.init.data):
+    if mine != its and (name not in ('length', 'block_characters') or spec.init.data):
       field = 'tokenizer_corpora' if name == 'trained_on' else name
       raise bad(f'config.base.data.{field}', mine, f'the parent {spec.init.run} has {its!r}')
   for name, domain in spec.data.domains.items():

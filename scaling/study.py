@@ -27,8 +27,9 @@ from scaling.supply import Stores, Supply
 SIZE = ('base.model.layers', 'base.model.width', 'base.model.heads', 'base.data.batch',
         'base.optim.peak_lr')
 TOKENS = 'base.steps'
-FIELDS = ('name', 'base', 'size', 'tokens', 'ladder', 'axes', 'held_out', 'stages', 'max_epochs',
-          'laws')
+LENGTHS = ('tokens', 'characters', TOKENS)  # whichever is given says how long a run is
+FIELDS = ('name', 'base', 'size', 'tokens', 'characters', 'batch_characters', 'ladder', 'axes',
+          'held_out', 'stages', 'max_epochs', 'laws')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,10 @@ def new_config(name: str, domains: Mapping[str, float]) -> ConfigDict:
       'base': base_config(domains),
       'size': anything(None),  # target non-embedding parameters: scaling/model/sizes.py
       'tokens': anything(None),  # training tokens D: sets steps
+      # A prefix of the training text, read once: sets steps, for the tokens that each tokenizer
+      # makes of it; and a batch of so many characters.
+      'characters': anything(None),
+      'batch_characters': anything(None),
       'ladder': dataclasses.asdict(sizes.CPU),
       'axes': anything(None),  # a grid: scaling/grid.py
       'held_out': anything(None),  # a grid
@@ -101,7 +106,8 @@ def build(config: ConfigDict, overrides: Mapping[str, Any], stores: Stores) -> S
   _check_overrides(overrides, paths, values)
 
   ladder = _ladder(values['ladder'])
-  builder, supply = _Builder(values, ladder), Supply(stores, values['max_epochs'])
+  supply = Supply(stores, values['max_epochs'])
+  builder = _Builder(values, ladder, supply)
   runs: dict[str, StudyRun] = {}
   for point, held_out in points:
     try:
@@ -151,20 +157,22 @@ def _chain(builder: _Builder, supply: Supply, earlier: tuple[dict[str, Any], ...
 
 
 def _staged(point: grid.Point, fields: dict[str, Any]) -> grid.Point:
-  """A point with the fields of a stage in place; `tokens` and the steps displace each other."""
+  """A point with the fields of a stage in place; the ways to give a length displace each other."""
   found = {**point, **fields}
-  if 'tokens' in fields and TOKENS not in fields:
-    found.pop(TOKENS, None)
-  elif TOKENS in fields and 'tokens' not in fields:
-    found['tokens'] = None
+  if any(name in fields for name in LENGTHS):
+    for name in LENGTHS:
+      if name not in fields:
+        found[name] = None
+    if found[TOKENS] is None:
+      del found[TOKENS]
   return found
 
 
 class _Builder:
   """Points to specs. What points share is built once: 10^5 of them take seconds."""
 
-  def __init__(self, values: dict[str, Any], ladder: sizes.Ladder):
-    self._values, self._ladder = values, ladder
+  def __init__(self, values: dict[str, Any], ladder: sizes.Ladder, supply: Supply):
+    self._values, self._ladder, self._supply = values, ladder, supply
     self._base = values['base']
     self._shapes: dict[Any, dict[str, Any]] = {}
     self._built: dict[Any, Any] = {}
@@ -173,15 +181,19 @@ class _Builder:
     """The run of a point; with `fresh` it starts from scratch, whatever the base says."""
     fields = dict(point)
     size = fields.pop('size', self._values['size'])
-    tokens = fields.pop('tokens', self._values['tokens'])
+    lengths = {name: fields.pop(name, self._values[name]) for name in LENGTHS[:2]}
+    lengths = {name: value for name, value in lengths.items() if value is not None}
     if size is not None:
       fields = {**self._shape(size, fields), **fields}
     steps = fields.pop(TOKENS, self._base.get('steps'))
-    if tokens is not None:
+    for name, value in lengths.items():
       if TOKENS in point:
-        raise InputError(f'config.{TOKENS}: an axis sets it, and config.tokens = {tokens} sets it '
+        raise InputError(f'config.{TOKENS}: an axis sets it, and config.{name} = {value} sets it '
                          'too; give one of them')
-      _positive_number('config.tokens', tokens)
+      _positive_number(f'config.{name}', value)
+    if len(lengths) > 1:
+      raise InputError(f'config.characters: config.tokens = {lengths["tokens"]} says how long a '
+                       'run is, too; give one of them')
     top = {name: self._base[name] for name in self._base if not isinstance(self._base[name], dict)}
     grouped: dict[str, dict[str, Any]] = {}
     for path, value in fields.items():
@@ -194,14 +206,32 @@ class _Builder:
               if isinstance(self._base[name], dict)}
     if fresh:
       groups['init'] = specs.InitSpec()
-    if tokens is not None:
-      per_step = groups['data'].batch, groups['data'].length
-      if min(per_step) > 0:  # else the check of specs says so
-        steps = round(tokens / (per_step[0] * per_step[1]))
+    if self._values['batch_characters'] is not None:
+      groups['data'] = self._with_batch(groups['data'], point)
+    per_step = groups['data'].batch, groups['data'].length
+    if lengths and min(per_step) > 0:  # else the check of specs says so
+      if 'characters' in lengths:
+        groups['data'].check('config.base.data')
+        steps = self._supply.steps(groups['data'], lengths['characters'])
+      else:
+        steps = round(lengths['tokens'] / (per_step[0] * per_step[1]))
         if steps < 1:
-          raise bad('config.tokens', tokens, 'it must be at least half of one step, which takes '
-                    f'{per_step[0]} x {per_step[1]} tokens')
+          raise bad('config.tokens', lengths['tokens'], 'it must be at least half of one step, '
+                    f'which takes {per_step[0]} x {per_step[1]} tokens')
     return specs.from_dict({**top, **groups, 'steps': steps}, 'config.base')
+
+  def _with_batch(self, data: DataSpec, point: grid.Point) -> DataSpec:
+    """The data with as many sequences a step as `batch_characters` are."""
+    if 'base.data.batch' in point:
+      raise InputError('config.base.data.batch: an axis sets it, and config.batch_characters = '
+                       f'{self._values["batch_characters"]} sets it too; give one of them')
+    _positive_number('config.batch_characters', self._values['batch_characters'])
+    data.check('config.base.data')
+    key = ('batch', data.vocab_size, str(data))
+    if key not in self._built:
+      self._built[key] = dataclasses.replace(
+          data, batch=self._supply.batch(data, self._values['batch_characters']))
+    return self._built[key]
 
   def _group(self, name: str, changes: dict[str, Any]) -> Any:
     """A group of the base with changes, {'domains.code.weight': 0.5}, applied."""
@@ -301,14 +331,14 @@ def _check_fields(values: dict[str, Any]) -> None:
 
 def _check_path(path: str, values: dict[str, Any]) -> None:
   """Raises InputError unless an axis may set `path`."""
-  if path in ('size', 'tokens'):
+  if path in ('size', 'tokens', 'characters'):
     return
   here: Any = {'base': values['base']}
   where = 'config'
   for part in path.split('.'):
     if not isinstance(here, dict) or part not in here:
       known = ', '.join(sorted(here)) if isinstance(here, dict) else 'none: it holds a value'
-      known += ', size, tokens' if where == 'config' else ''
+      known += ', size, tokens, characters' if where == 'config' else ''
       raise InputError(f'{where}.{part}: unknown field, set by an axis ({path}); '
                        f'allowed are {known}')
     here, where = here[part], f'{where}.{part}'
@@ -324,8 +354,11 @@ def _check_overrides(overrides: Mapping[str, Any], paths: Iterable[str],
   sized = 'size' in owners or values['size'] is not None
   if sized:
     owners.update({path: 'config.size sets it' for path in SIZE if path not in owners})
-  if 'tokens' in owners or values['tokens'] is not None:
-    owners.setdefault(TOKENS, 'config.tokens sets it')
+  if values['batch_characters'] is not None:
+    owners['base.data.batch'] = 'config.batch_characters sets it'
+  for name in LENGTHS[:2]:
+    if name in owners or values[name] is not None:
+      owners.setdefault(TOKENS, f'config.{name} sets it')
   for flag, value in overrides.items():
     for path, why in owners.items():
       if path == flag or path.startswith(f'{flag}.') or flag.startswith(f'{path}.'):

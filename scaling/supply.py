@@ -15,6 +15,10 @@ from scaling.specs import DataSpec, DomainSpec, RunSpec
 
 Stores = Callable[[RunSpec], Mapping[str, TokenStore]]
 
+# The share of a vocabulary that the training text may never hold; a BPE's own text, with enough of
+# it, leaves below 1 % (merges whose every occurrence is part of a longer one).
+UNUSED = 0.1
+
 
 def _tokenizer(data: DataSpec) -> str:
   return token_store.tokenizer_name(data.tokenizer, data.vocab_size, data.trained_on)
@@ -35,12 +39,7 @@ class Supply:
 
     `inherited`: sequences of each domain that its parents took, after which it reads on.
     """
-    data = spec.data
-    key = (_tokenizer(data), tuple(data.domains))
-    if key not in self._stores:
-      self._stores[key] = self._open(spec)
-      self._check_stores(spec, self._stores[key])
-    stores = self._stores[key]
+    data, stores = spec.data, self._of(spec)
     for name, domain in data.domains.items():
       self._check_domain(spec, name, domain, stores[name], (inherited or {}).get(name, 0.0))
     if id(data) not in self._filled:  # Specs of one study share the parts that are alike.
@@ -48,6 +47,51 @@ class Supply:
                  for name, domain in data.domains.items()}
       self._filled[id(data)] = data, dataclasses.replace(data, domains=domains)
     return dataclasses.replace(spec, data=self._filled[id(data)][1])
+
+  def steps(self, data: DataSpec, characters: float) -> int:
+    """The updates that read the first `characters` of the training text once.
+
+    Raises InputError where there is no such text, or it is not read in whole blocks.
+    """
+    name, store = self._alone(data, 'characters')
+    if characters > store.characters('train'):
+      raise bad('config.characters', characters, f'the training text of {name} has '
+                f'{store.characters("train"):,} characters, and each is read once')
+    block = data.block_characters
+    if block is None or abs(characters / block - round(characters / block)) > 1e-9:
+      raise bad('config.base.data.block_characters', block, f'the first {characters:g} characters '
+                'are a prefix of the text if they are whole blocks: give what divides them')
+    tokens = store.tokens_for_characters('train', characters)
+    steps = min(round(tokens / data.tokens_per_step),
+                store.windows('train', data.length) // data.batch)
+    if steps < 1:
+      raise bad('config.characters', characters, f'they are {tokens} tokens, and a step takes '
+                f'{data.tokens_per_step}')
+    return steps
+
+  def batch(self, data: DataSpec, characters: float) -> int:
+    """The sequences that hold so many characters, by the training text's mean per token."""
+    name, store = self._alone(data, 'batch_characters')
+    tokens = characters * store.count('train') / store.characters('train')
+    if tokens < data.length / 2:
+      raise bad('config.batch_characters', characters, f'they are {tokens:.0f} tokens of {name}, '
+                f'less than half a sequence of {data.length}')
+    return max(1, round(tokens / data.length))
+
+  def _alone(self, data: DataSpec, field: str) -> tuple[str, TokenStore]:
+    """The one domain that is trained on, which characters are counted in."""
+    trained = [name for name, d in data.domains.items() if d.weight or d.late_weight]
+    if len(trained) != 1 or data.domains[trained[0]].unique_tokens is not None:
+      raise InputError(f'config.{field}: characters are counted in one domain, all of whose text '
+                       f'may be read; the training domains are {", ".join(sorted(trained))}')
+    return trained[0], self._of(RunSpec(data=data))[trained[0]]
+
+  def _of(self, spec: RunSpec) -> Mapping[str, TokenStore]:
+    key = (_tokenizer(spec.data), tuple(spec.data.domains))
+    if key not in self._stores:
+      self._stores[key] = self._open(spec)
+      self._check_stores(spec, self._stores[key])
+    return self._stores[key]
 
   def _check_stores(self, spec: RunSpec, stores: Mapping[str, TokenStore]) -> None:
     wanted = _tokenizer(spec.data)
@@ -61,6 +105,8 @@ class Supply:
       if store.vocab_size != spec.data.vocab_size:
         raise bad('config.base.data.vocab_size', spec.data.vocab_size,
                   f'the token store of {name} has {store.vocab_size}')
+    if spec.data.tokenizer == 'bpe':
+      _check_used(spec.data, stores)
 
   def _check_domain(self, spec: RunSpec, name: str, domain: DomainSpec, store: TokenStore,
                     inherited: float) -> None:
@@ -68,10 +114,21 @@ class Supply:
     if domain.fingerprint not in ('', store.fingerprint):
       raise bad(f'{path}.fingerprint', domain.fingerprint,
                 f'the token store has {store.fingerprint}')
+    text = spec.evaluation.characters
+    if text is not None and text > store.characters('valid'):
+      raise bad('config.base.evaluation.characters', text, f'the validation text of {name} has '
+                f'{store.characters("valid"):,} characters')
+    if text is not None and store.manifest.get('end_of_document') is None:
+      raise bad('config.base.evaluation.characters', text, f'the tokenizer {store.tokenizer} marks '
+                'no ends of documents, from which a first token could be predicted')
+    block = spec.data.block_characters
+    if block is not None and block > store.characters('train'):
+      raise bad('config.base.data.block_characters', block, f'the training text of {name} has '
+                f'{store.characters("train"):,} characters')
     windows = self._count(store, name, 'valid', length, None)
     field = 'windows' if spec.evaluation.final_windows is None else 'final_windows'
     wanted = getattr(spec.evaluation, field)
-    if wanted > windows:
+    if text is None and wanted > windows:
       raise bad(f'config.base.evaluation.{field}', wanted,
                 f'the validation text of {name} has {windows} of {length} tokens')
     if store.count('train') < 1:
@@ -105,3 +162,16 @@ class Supply:
     if key not in self._windows:
       self._windows[key] = store.windows(split, length, unique_tokens=unique)
     return self._windows[key]
+
+
+def _check_used(data: DataSpec, stores: Mapping[str, TokenStore]) -> None:
+  """Raises InputError where many pieces occur in no training text of the run: their embeddings
+  would be counted and never trained. Single bytes make a tokenizer lossless and do not count."""
+  name = next(iter(data.domains))
+  unused = ~np.logical_or.reduce([store.seen for store in stores.values()])
+  count = int((unused & (stores[name].token_bytes > 1)).sum())
+  if count > UNUSED * data.vocab_size:
+    raise bad('config.base.data.vocab_size', data.vocab_size,
+              f'{count} of its pieces never occur in the training text of '
+              f'{", ".join(sorted(data.domains))}, so nothing would train their embeddings: give '
+              'fewer pieces or more text')

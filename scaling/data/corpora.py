@@ -17,16 +17,23 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from scaling.data import embedded
+from scaling.data import embedded, tokenizers
+from scaling.data.tokenizers import ASCII
 from scaling.errors import InputError, bad
 
 MARKOV = 'markov'
 DEFAULT_VALID_SHARE = 0.05
+_WITHOUT_ASCII = dict.fromkeys(map(ord, tokenizers.ALPHABET))
 
 
 def names() -> tuple[str, ...]:
   """The corpora that need no files of the user's."""
-  return (*embedded.PACKAGES, MARKOV)
+  return (*embedded.PACKAGES, MARKOV, *(f'{name}{ASCII}' for name in embedded.PACKAGES))
+
+
+def base(corpus: str) -> str:
+  """The corpus that a filtered one is part of; any other is its own."""
+  return corpus.removesuffix(ASCII)
 
 
 def check_name(corpus: str) -> None:
@@ -47,23 +54,32 @@ def source(corpus: str, paths: tuple[str, ...] = (), text_field: str = 'text') -
     found = expand(paths)
     stats = [os.stat(path) for path in found]
     listed = [[os.path.abspath(p), s.st_size, s.st_mtime_ns] for p, s in zip(found, stats)]
-    return {'files': len(found), 'bytes': sum(s.st_size for s in stats), 'text_field': text_field,
+    filtered = {} if base(corpus) == corpus else {'alphabet': 'ascii'}
+    return {**filtered, 'files': len(found), 'bytes': sum(s.st_size for s in stats),
+            'text_field': text_field,
             'listing_sha256': hashlib.sha256(json.dumps(listed).encode()).hexdigest()}
-  if corpus in embedded.PACKAGES:
-    return embedded.source(corpus)
+  if base(corpus) in embedded.PACKAGES:
+    filtered = {} if base(corpus) == corpus else {'alphabet': 'ascii'}
+    return {**embedded.source(base(corpus)), **filtered}
   raise bad('--corpus', corpus, f'built in are {", ".join(names())}; for your own text add --path')
 
 
 def documents(corpus: str, paths: tuple[str, ...] = (), text_field: str = 'text') -> Iterator[str]:
-  """The corpus, a document at a time, in no particular order and with repetitions."""
-  if paths:
-    return files_documents(expand(paths), text_field)
-  return embedded.documents(corpus)
+  """The corpus, a document at a time, in no particular order and with repetitions.
+
+  Of a corpus whose name ends in ASCII, the documents that hold nothing but the 97 characters of
+  tokenizers.ALPHABET.
+  """
+  found = (files_documents(expand(paths), text_field) if paths
+           else embedded.documents(base(corpus)))
+  if base(corpus) == corpus:
+    return found
+  return (text for text in found if not text.translate(_WITHOUT_ASCII))
 
 
 def valid_share(corpus: str) -> float:
   """The share of the documents that goes to `valid` unless the user says otherwise."""
-  return embedded.VALID_SHARE.get(corpus, DEFAULT_VALID_SHARE)
+  return embedded.VALID_SHARE.get(base(corpus), DEFAULT_VALID_SHARE)
 
 
 def expand(patterns: tuple[str, ...]) -> list[str]:

@@ -31,6 +31,10 @@ class Feed:
     self.stores = [stores[name] for name in self.names]
     self._start = tuple((inherited or {}).get(name, 0) for name in self.names)
     self.windows = tuple(self._windows(name, stores[name]) for name in self.names)
+    size = spec.data.block_characters
+    self._blocks = None if size is None else [
+        block_ends(store, size, spec.data.length, count)
+        for store, count in zip(self.stores, self.windows)]
 
   def _windows(self, name: str, store: TokenStore) -> int:
     data, field = self.spec.data, f'data.domains.{name}'
@@ -95,8 +99,18 @@ class Feed:
     domain, window, after = sampler.draw(
         self.spec.seed, mixture.weights(data, steps, self.spec.steps), data.batch, drawn,
         self.windows, self.names, self._start,
-        data.batch * mixture.sums(data, steps, self.spec.steps))
+        data.batch * mixture.sums(data, steps, self.spec.steps), self._blocks)
     return domain, token_store.start(window, data.length), after
+
+  def eval_text(self, domain: str, characters: float) -> np.ndarray:
+    """int32 [W, L + 1]: the first documents of `valid` that hold so many characters, every token a
+    target once; -1 where the last window has no more."""
+    store = self.stores[self.names.index(domain)]
+    if characters > store.characters('valid'):
+      raise bad('evaluation.characters', characters,
+                f'the valid split of {domain} has {store.characters("valid"):,} characters')
+    return store.text_windows('valid', store.first_documents('valid', characters)[1],
+                              self.spec.data.length)
 
   def eval_windows(self, domain: str, wanted: int) -> np.ndarray:
     """int32 [W, L + 1]: the first `wanted` windows of the domain's `valid` split."""
@@ -111,8 +125,8 @@ class Feed:
     """What a run with these counts has been trained on, by domain.
 
     tokens: D, predicted tokens; unique: U, those of distinct windows; epochs: passes over the
-    domain; characters and bytes: D times the training split's mean per token. What its ancestors
-    drew is not counted.
+    domain; characters and bytes: D times the training split's mean per token; characters read block
+    by block are counted by the store's index. What its ancestors drew is not counted.
     """
     length, found = self.spec.data.length, {}
     own = [d - start for d, start in zip(drawn, self._start, strict=True)]
@@ -125,4 +139,28 @@ class Feed:
           'bytes': tokens * store.bytes('train') / store.count('train'),
           'epochs': taken / windows if windows else 0.0,
       }
+    if self._blocks is not None:
+      for name, store, start, end, windows in zip(self.names, self.stores, self._start, drawn,
+                                                  self.windows):
+        if end > start:
+          found[name]['characters'] = (_characters(store, end, windows, length)
+                                       - _characters(store, start, windows, length))
     return found
+
+
+def block_ends(store: TokenStore, characters: float, length: int, windows: int) -> np.ndarray:
+  """int64, increasing to `windows`: the window that each block of so many characters ends before.
+
+  A block's end in characters falls within half a window of its end in windows.
+  """
+  count = int(store.characters('train') // characters)
+  ends = [round(store.tokens_for_characters('train', i * characters) / length)
+          for i in range(1, count + 1)]
+  return np.unique([*(end for end in ends if 0 < end < windows), windows]).astype(np.int64)
+
+
+def _characters(store: TokenStore, drawn: int, windows: int, length: int) -> float:
+  """Characters in the first `drawn` windows of a domain that is read in order, block by block."""
+  epochs, rest = divmod(drawn, windows)
+  return (epochs * store.characters_before('train', windows * length)
+          + store.characters_before('train', rest * length))

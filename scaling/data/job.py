@@ -63,6 +63,11 @@ class Job:
     return os.path.join(self.root, name)
 
   @property
+  def ascii_only(self) -> bool:
+    """Whether the tokenizer is trained on ASCII text alone, and so needs no bytes."""
+    return tokenizers.is_ascii(self.trained_on)
+
+  @property
   def model(self) -> str:
     return os.path.join(self.tokenizer_folder, 'tokenizer.model')
 

@@ -1,6 +1,7 @@
 """Entry point: makes token stores from text.
 
   python -m scaling.data.prepare --corpus=python_docs --vocab_size=512 --store=DIR
+  python -m scaling.data.prepare --corpus=python_docs_ascii --vocab_size=256,512,1024 --store=DIR
   python -m scaling.data.prepare --corpus=mine --path='texts/*.jsonl' --text_field=text --store=DIR
   python -m scaling.data.prepare --corpus=a,b --path='a=first/*.txt,b=second/*.txt' --store=DIR
 
@@ -12,27 +13,27 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 from absl import flags
 
 from scaling import cli, files, specs
-from scaling.data import build, corpora, token_store, tokenizers
+from scaling.data import build, compression, corpora, token_store, tokenizers
 from scaling.data.job import Job
 from scaling.data.token_store import TokenStore
-from scaling.errors import InputError
+from scaling.errors import InputError, bad
 
 _CORPUS = flags.DEFINE_list(
     'corpus', None, f'corpora to tokenize: any of {", ".join(corpora.names())}, or, with --path, '
     'a name for your own text')
 _TOKENIZER = flags.DEFINE_enum('tokenizer', 'bpe', specs.TOKENIZERS, 'the kind of tokenizer')
-_VOCAB_SIZE = flags.DEFINE_integer(
-    'vocab_size', None, 'pieces of the bpe tokenizer (default 512; bytes has 256, symbols 64)')
+_VOCAB_SIZE = flags.DEFINE_multi_string(
+    'vocab_size', None, 'pieces of the bpe tokenizer, or several numbers: a tokenizer each, '
+    'trained on the same text (default 512; bytes has 256, symbols 64)')
 _TOKENIZER_CORPORA = flags.DEFINE_list(
     'tokenizer_corpora', None, 'bpe: the corpora it is trained on (default: those of --corpus)')
 _STORE = flags.DEFINE_string('store', None, 'folder of the token stores')
@@ -48,36 +49,68 @@ _VALID_TOKENS = flags.DEFINE_integer(
     'valid_tokens', 400_000, 'markov: length of the validation split', lower_bound=1)
 
 
+def prepare_all(jobs: Sequence[Job], progress: build.Progress | None = None,
+                ) -> list[dict[str, TokenStore]]:
+  """`prepare` of jobs that differ in vocabulary size alone; the text is read once.
+
+  The largest vocabulary comes first: a size that the text cannot give is refused before others are
+  built. What each made of the text is measured beside the stores (compression.py).
+  """
+  for job in jobs:
+    for name in job.corpora:
+      _is_there(job, name)  # Refused before anything is built.
+  found: dict[int, dict[str, TokenStore]] = {}
+  with contextlib.ExitStack() as stack:
+    text = _Text(stack, progress or (lambda *_: None))
+    for job in sorted(jobs, key=lambda job: -job.vocab_size):
+      found[job.vocab_size] = _prepare(job, text)
+  if jobs[0].tokenizer == 'bpe':
+    for name in jobs[0].corpora:
+      compression.measure(jobs[0].root, jobs[0].trained_on, name)
+  return [found[job.vocab_size] for job in jobs]
+
+
 def prepare(job: Job, progress: build.Progress | None = None) -> dict[str, TokenStore]:
   """The stores of a job by corpus, those that are missing built.
 
   Raises InputError for bad input, and where a store of that name holds other text.
   """
-  progress = progress or (lambda *_: None)
+  return prepare_all([job], progress)[0]
+
+
+class _Text:
+  """The corpora on disk in hash order, in a scratch folder that is made when first needed."""
+
+  def __init__(self, stack: contextlib.ExitStack, progress: build.Progress):
+    self._stack, self.progress = stack, progress
+    self._scratch: str | None = None
+    self._spools: dict[str, build.Spool] = {}
+
+  def scratch(self, job: Job) -> str:
+    if self._scratch is None:
+      self._scratch = self._stack.enter_context(scratch_folder(job.root))
+    return self._scratch
+
+  def spool(self, job: Job, name: str) -> build.Spool:
+    if name not in self._spools:
+      texts = corpora.documents(name, job.paths.get(name, ()), job.text_field)
+      self._spools[name] = build.Spool(os.path.join(self.scratch(job), name), name, texts,
+                                       job.share(name), self.progress)
+    return self._spools[name]
+
+
+def _prepare(job: Job, text: _Text) -> dict[str, TokenStore]:
   missing = [name for name in job.corpora if not _is_there(job, name)]
   needed = {*missing, *(() if os.path.exists(job.model) else job.trained_on)} if missing else ()
   sources = {name: job.source(name) for name in sorted(needed)}
-  if not missing:
-    return {name: TokenStore.open(job.target(name)) for name in job.corpora}
-  with scratch_folder(job.root) as scratch:
-    if missing == [corpora.MARKOV]:
-      build.markov_store(
-          job.target(corpora.MARKOV), scratch, job.tokens, job.valid_tokens, progress)
-      missing = []
-    spools: dict[str, build.Spool] = {}
-
-    def spool(name: str) -> build.Spool:
-      if name not in spools:
-        texts = corpora.documents(name, job.paths.get(name, ()), job.text_field)
-        spools[name] = build.Spool(
-            os.path.join(scratch, name), name, texts, job.share(name), progress)
-      return spools[name]
-
-    tokenizer = _tokenizer(job, spool, progress) if missing else None
+  if missing == [corpora.MARKOV]:
+    build.markov_store(job.target(corpora.MARKOV), text.scratch(job), job.tokens,
+                       job.valid_tokens, text.progress)
+  elif missing:
+    scratch, tokenizer = text.scratch(job), _tokenizer(job, text)
     for name in missing:
-      assert tokenizer is not None
-      build.text_store(job.target(name), scratch, spool(name), tokenizer, sources[name], progress)
-      shutil.rmtree(spools.pop(name).folder)
+      build.text_store(job.target(name), scratch, text.spool(job, name), tokenizer, sources[name],
+                       text.progress)
   return {name: TokenStore.open(job.target(name)) for name in job.corpora}
 
 
@@ -98,15 +131,15 @@ def _is_there(job: Job, corpus: str) -> bool:
   return True
 
 
-def _tokenizer(job: Job, spool: Callable[[str], build.Spool],
-               progress: build.Progress) -> tokenizers.Tokenizer:
+def _tokenizer(job: Job, text: _Text) -> tokenizers.Tokenizer:
   if job.tokenizer == 'bytes':
     return tokenizers.Bytes()
   if not os.path.exists(job.model):
     share = build.SAMPLE_CHARACTERS // len(job.trained_on)
-    sample = [text for name in job.trained_on for text in spool(name).sample(share)]
-    progress(f'training the tokenizer, {job.vocab_size} pieces', 0, 0)
-    model = tokenizers.train_bpe(sample, job.vocab_size)
+    sample = [document for name in job.trained_on
+              for document in text.spool(job, name).sample(share)]
+    text.progress(f'training the tokenizer, {job.vocab_size} pieces', 0, 0)
+    model = tokenizers.train_bpe(sample, job.vocab_size, job.ascii_only)
     os.makedirs(job.tokenizer_folder, exist_ok=True)
     # Linked to its name whole; where two processes meet, the first one's stays.
     temporary = f'{job.model}{files.TEMPORARY}{uuid.uuid4().hex[:8]}'
@@ -193,21 +226,34 @@ def _reporter() -> Iterator[build.Progress]:
     yield bar
 
 
+def _sizes(given: Sequence[str] | None) -> list[int | None]:
+  """--vocab_size: numbers, with commas between them or the flag repeated."""
+  found: list[int | None] = []
+  for item in (item for text in given or () for item in text.split(',')):
+    if not item.strip().isdecimal():
+      raise bad('--vocab_size', item, 'it must be a number of pieces, or several: 256,512,1024')
+    if int(item) not in found:
+      found.append(int(item))
+  return found or [None]
+
+
 def main(argv: list[str]) -> int | None:
   del argv
   signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the scratch is cleared
   begun = time.monotonic()
-  job = Job.of(_STORE.value or '', _CORPUS.value or [], _TOKENIZER.value, _VOCAB_SIZE.value,
-               _TOKENIZER_CORPORA.value, _PATH.value, text_field=_TEXT_FIELD.value,
-               valid_share=_VALID_SHARE.value, tokens=_TOKENS.value,
-               valid_tokens=_VALID_TOKENS.value)
-  there = {name for name in job.corpora if os.path.lexists(job.target(name))}
+  jobs = [Job.of(_STORE.value or '', _CORPUS.value or [], _TOKENIZER.value, size,
+                 _TOKENIZER_CORPORA.value, _PATH.value, text_field=_TEXT_FIELD.value,
+                 valid_share=_VALID_SHARE.value, tokens=_TOKENS.value,
+                 valid_tokens=_VALID_TOKENS.value)
+          for size in _sizes(_VOCAB_SIZE.value)]
+  there = {job.target(name) for job in jobs for name in job.corpora
+           if os.path.lexists(job.target(name))}
   with _reporter() as progress:
-    stores = prepare(job, progress)
-  for name, store in stores.items():
+    stores = prepare_all(jobs, progress)
+  for store in (store for made in stores for store in made.values()):
     counts = ', '.join(f'{store.count(s):,} {s}' for s in token_store.SPLITS)
     per_token = store.characters('train') / max(store.count('train'), 1)
-    print(f'{store.path}: {"already there" if name in there else "made"}; tokens {counts}; '
+    print(f'{store.path}: {"already there" if store.path in there else "made"}; tokens {counts}; '
           f'{per_token:.2f} characters a token; {store.fingerprint}')
   print(f'{time.monotonic() - begun:.1f} s')
   return 0

@@ -23,6 +23,7 @@ ROUNDS = 6
 def draw(seed: int, weights_KxM: np.ndarray, batch: int, drawn: Sequence[int],
          windows: Sequence[int], names: Sequence[str] | None = None,
          start: Sequence[int] | None = None, due_KxM: np.ndarray | None = None,
+         blocks: Sequence[np.ndarray | None] | None = None,
          ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
   """The sequences of K steps.
 
@@ -43,6 +44,8 @@ def draw(seed: int, weights_KxM: np.ndarray, batch: int, drawn: Sequence[int],
     start: `drawn` before the run's first step, what it inherited. None: zeros.
     due_KxM: float64, the sum of the weights over all the run's sequences before each step; it must
       not depend on where the K steps begin. None: the weights never change.
+    blocks: of each domain, the window that each block of its text ends before, increasing to
+      `windows`; an epoch then reads block after block, each in the order of its own permutation.
 
   Returns:
     domain int32 [K, B], window int64 [K, B], and `drawn` after the K steps.
@@ -64,7 +67,11 @@ def draw(seed: int, weights_KxM: np.ndarray, batch: int, drawn: Sequence[int],
       taken = np.arange(drawn[m], drawn[m] + count, dtype=np.int64)
       epoch, position = np.divmod(taken, windows[m])
       key = _key(seed, 'windows', names[m] if names else str(m))
-      window_KxB[chosen] = permute(key, epoch, position, windows[m])
+      ends = blocks[m] if blocks else None
+      if ends is None:
+        window_KxB[chosen] = permute(key, epoch, position, windows[m])
+      else:
+        window_KxB[chosen] = permute_blocks(key, epoch, position, ends)
   return domain_KxB, window_KxB, tuple(after)
 
 
@@ -117,6 +124,20 @@ def permute(key: np.uint64, epoch: np.ndarray, position: np.ndarray, size: int) 
       out[outside] = _feistel(keys[outside], out[outside], a, b)
       outside = outside[out[outside] >= size]
   return out.astype(np.int64)
+
+
+def permute_blocks(key: np.uint64, epoch: np.ndarray, position: np.ndarray, ends: np.ndarray,
+                   ) -> np.ndarray:
+  """`permute` of each block of positions, ends[b - 1] .. ends[b] - 1, by itself."""
+  out, block = np.empty(position.shape, np.int64), np.searchsorted(ends, position, 'right')
+  for b in np.unique(block):
+    inside = block == b
+    first = int(ends[b - 1]) if b else 0
+    with np.errstate(over='ignore'):
+      own = np.uint64(_mix(np.asarray(key + np.uint64(b + 1) * GOLDEN)))
+    out[inside] = first + permute(own, epoch[inside], position[inside] - first,
+                                  int(ends[b]) - first)
+  return out
 
 
 def _feistel(keys: np.ndarray, x: np.ndarray, a: np.uint64, b: np.uint64) -> np.ndarray:

@@ -134,6 +134,13 @@ class TokenStore:
     """The tokens of the first `characters` characters, the inverse of `characters_before`."""
     return round(self._interpolate(split, 1, 0, characters))
 
+  def first_documents(self, split: str, characters: float) -> tuple[int, int]:
+    """(documents, tokens) of the first documents that hold so many characters or more, or of all;
+    the same documents under every tokenizer."""
+    ends = self._documents[split]
+    count = min(int(np.searchsorted(ends[:, 1], characters)) + 1, len(ends))
+    return count, int(ends[count - 1, 0]) if count else 0
+
   def _interpolate(self, split: str, known: int, wanted: int, value: float) -> float:
     ends = self._documents[split]
     i = int(np.searchsorted(ends[:, known], value))  # the first document that ends at or after it
@@ -153,6 +160,21 @@ class TokenStore:
     if unique_tokens is not None:
       tokens = min(tokens, unique_tokens)
     return max(tokens - 1, 0) // length
+
+  def text_windows(self, split: str, tokens: int, length: int) -> np.ndarray:
+    """int32 [W, length + 1] whose targets are the first `tokens` tokens, each once.
+
+    The first is predicted from the end of a document; -1 fills up the last window. InputError where
+    the tokenizer has no such end.
+    """
+    end = self.manifest.get('end_of_document')
+    if end is None:
+      raise InputError(f'evaluation.characters: {self.tokenizer} marks no ends of documents, from '
+                       'which a first token could be predicted; give evaluation.windows')
+    count = -(-tokens // length)
+    line = np.full(count * length + 1, -1, np.int32)
+    line[0], line[1:tokens + 1] = end, self._tokens[split][:tokens]
+    return line[start(np.arange(count), length)[:, None] + np.arange(length + 1)]
 
   def read(self, split: str, windows: np.ndarray, length: int) -> np.ndarray:
     """int32 [..., length + 1]: the tokens of each window."""

@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,15 @@ SPACE_MARK, ESCAPE = '\u2581', '\x10'
 SENTENCE_CHARACTERS = 1000
 # Ids 0 (unknown, never produced: bytes stand in), 1 (end of a document), 2 to 257 the bytes.
 BPE_RESERVED = 258
+# Printable ASCII, line breaks and tabs. For text that holds nothing else every one is a piece, so
+# that no bytes are needed, and a vocabulary may be as small as these and ids 0 and 1.
+ASCII = '_ascii'  # ends the name of a corpus's documents that hold nothing else
+ALPHABET = ''.join(map(chr, range(32, 127))) + '\n\t'
+
+
+def is_ascii(trained_on: Sequence[str]) -> bool:
+  """Whether all corpora of a tokenizer hold ALPHABET alone."""
+  return bool(trained_on) and all(name.endswith(ASCII) for name in trained_on)
 
 
 class Tokenizer(Protocol):
@@ -87,7 +96,11 @@ class Symbols:
 
 
 class Bpe:
-  """Sentencepiece byte-pair encoding with byte fallback and no normalisation at all."""
+  """Sentencepiece byte-pair encoding without normalisation.
+
+  Characters that are no pieces become bytes; in a model of ASCII text, which has no bytes, they are
+  an error.
+  """
 
   end: int | None = 1
 
@@ -97,10 +110,18 @@ class Bpe:
     self.digest = hashlib.sha256(model).hexdigest()
     self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     self.vocab_size = self._processor.get_piece_size()
+    self._bytes = self.vocab_size > 2 and self._processor.is_byte(2)
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
     # One call and one thread a text: a list given whole is spread over threads that cost more.
-    return [np.array(self._processor.encode(_escape(text)), np.int64) for text in texts]
+    found = [np.array(self._processor.encode(_escape(text)), np.int64) for text in texts]
+    if not self._bytes:
+      for text, ids in zip(texts, found):
+        if (ids == 0).any():
+          strange = next(c for c in text if c not in ALPHABET)
+          raise bad('--tokenizer_corpora', 'ascii', f'the text holds {strange!r}, and a tokenizer '
+                    'of ASCII text has no bytes for it')
+    return found
 
   def decode(self, ids: Sequence[int]) -> str:
     return _unescape(self._processor.decode([int(i) for i in ids if i != self.end]))
@@ -116,40 +137,50 @@ class Bpe:
     return sizes
 
 
-def train_bpe(texts: Iterable[str], vocab_size: int) -> bytes:
+def train_bpe(texts: Iterable[str], vocab_size: int, ascii_only: bool = False) -> bytes:
   """A BPE model of exactly `vocab_size` pieces; the same bytes for the same texts.
 
-  The pieces are the 258 reserved ones, the characters that make up 99.95 % of the text, and merges.
-  Pieces hold no line break and do not cross from a word into a space. Raises InputError, saying
-  what is allowed, where the text has more characters or fewer merges than that.
+  The pieces are the 258 reserved ones, the characters that make up 99.95 % of the text, and merges;
+  with `ascii_only` the 2 reserved ones, ALPHABET, and merges. Pieces hold no line break and do not
+  cross from a word into a space. Raises InputError, saying what is allowed, where the text has more
+  characters or fewer merges than that.
   """
   sentences = [s for text in texts for s in _sentences(_escape(text))]
   if not sentences:
     raise InputError('--corpus: no text to train a tokenizer on')
-  model = _train(sentences, 'bpe', vocab_size)
+  if ascii_only:  # Its option for required characters ends the process at those that never occur.
+    sentences += ALPHABET[:-2]
+  model = _train(sentences, 'bpe', vocab_size, ascii_only)
   if model is not None and Bpe(model).vocab_size == vocab_size:
     return model
-  characters = _train(sentences, 'char', 1_000_000)
+  characters = _train(sentences, 'char', 1_000_000, ascii_only)
   assert characters is not None
   smallest = Bpe(characters).vocab_size
   if vocab_size < smallest:
+    reserved = 2 if ascii_only else BPE_RESERVED
     raise bad('--vocab_size', vocab_size,
-              f'it must be at least {smallest} for this text: {BPE_RESERVED} reserved ids, and its '
-              f'{smallest - BPE_RESERVED} characters')
+              f'it must be at least {smallest} for this text: {reserved} reserved ids, and its '
+              f'{smallest - reserved} characters')
   largest = Bpe(model).vocab_size if model is not None else smallest
   raise bad('--vocab_size', vocab_size, f'this text gives {smallest} to {largest} pieces')
 
 
-def _train(sentences: list[str], kind: str, vocab_size: int) -> bytes | None:
+def _train(sentences: list[str], kind: str, vocab_size: int, ascii_only: bool = False,
+           ) -> bytes | None:
   """The model, of fewer pieces where the text has no more; None where its characters do not fit."""
   import sentencepiece
   out = io.BytesIO()
+  # Training never sees a line break, which ends a sentence, and drops tabs: it marks words by them.
+  characters: dict[str, Any] = (
+      {'character_coverage': 1.0, 'user_defined_symbols': ['\n', '\t'], 'byte_fallback': False}
+      if ascii_only else
+      {'character_coverage': 0.9995, 'byte_fallback': True})
   try:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences), model_writer=out, model_type=kind,
-        vocab_size=vocab_size, hard_vocab_limit=False, character_coverage=0.9995,
+        vocab_size=vocab_size, hard_vocab_limit=False, **characters,
         normalization_rule_name='identity', add_dummy_prefix=False,
-        remove_extra_whitespaces=False, allow_whitespace_only_pieces=True, byte_fallback=True,
+        remove_extra_whitespaces=False, allow_whitespace_only_pieces=True,
         unk_id=0, eos_id=1, bos_id=-1, pad_id=-1, num_threads=1, minloglevel=2)
   except RuntimeError:
     return None

@@ -3,7 +3,8 @@
 For a domain with validation windows w = 1..W of L targets each, T = W L tokens and b UTF-8 bytes:
 
   loss           sum_w nll_w / T                       nats per token
-  loss_se        std(nll_w / L) / sqrt(W)              its standard error over windows
+  loss_se        std(nll_w / L) / sqrt(W)              its standard error over windows (of L_w
+                                                       targets, the last may have fewer)
   bits_per_byte  sum_w nll_w / (ln 2 * b)
   loss_unigram   loss - u / T                          u = sum of -log p(token) under the unigram
                                                        shares of the domain's training split
@@ -36,18 +37,26 @@ LOSS_UNIT = 2.0**-40
 
 
 class Windows:
-  """The first `count` validation windows of one domain, and what they hold whatever the model says.
+  """The validation windows of one domain, and what they hold whatever the model says.
 
-  key: names them, so that lanes which share them are evaluated at once.
+  The first `count` of them, or those that cover `characters` of its text. key: names them, so that
+  lanes which share them are evaluated at once.
   """
 
-  def __init__(self, feed: Feed, domain: str, count: int, along: int | None = None):
+  def __init__(self, feed: Feed, domain: str, count: int, along: int | None = None,
+               characters: float | None = None):
     """`along`: how many of them are used during the run, where these are those of its end."""
     store = feed.stores[feed.names.index(domain)]
     self._along = along
-    self.key = f'{store.fingerprint}/{count}'
-    self.tokens_WxL1 = feed.eval_windows(domain, count)
-    targets = self.tokens_WxL1[:, 1:]
+    if characters is None:
+      self.key = f'{store.fingerprint}/{count}'
+      self.tokens_WxL1 = feed.eval_windows(domain, count)
+      targets = self.tokens_WxL1[:, 1:]
+    else:
+      self.key = f'{store.fingerprint}/{characters} characters'
+      self.tokens_WxL1 = feed.eval_text(domain, characters)
+      targets = self.tokens_WxL1[:, 1:]
+      targets = targets[targets >= 0]
     self.tokens = targets.size
     self.bytes = int(store.token_bytes[targets].sum())
     self.unigram = math.fsum(store.unigram_nll[targets].ravel())
@@ -57,8 +66,9 @@ class Windows:
     """The formulas above from the windows' sums of -log p (float32, summed in float64)."""
     nll_W = np.asarray(nll_W, np.float64)
     total = math.fsum(nll_W)
-    count, length = len(nll_W), self.tokens // len(nll_W)
-    spread = float(np.std(nll_W / length, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
+    count, length = len(nll_W), self.tokens_WxL1.shape[1] - 1
+    each = length if self.tokens == count * length else (self.tokens_WxL1[:, 1:] >= 0).sum(axis=1)
+    spread = float(np.std(nll_W / each, ddof=1)) / math.sqrt(count) if count > 1 else 0.0
     found = {} if self._along is None else {
         'loss_along': math.fsum(nll_W[:self._along]) / (self._along * length)}
     return found | {

@@ -39,7 +39,9 @@ class Lane:
     self.curve = curve
     self.eval_steps = frozenset(claimed.segment.eval_steps)
     evaluation = self.spec.evaluation
-    self._windows = {name: evaluate.Windows(feed, name, evaluation.windows) for name in feed.names}
+    self._windows = {name: evaluate.Windows(feed, name, evaluation.windows,
+                                            characters=evaluation.characters)
+                     for name in feed.names}
     self._final = (self._windows if evaluation.final_windows is None or self.segment.shared else
                    {name: evaluate.Windows(feed, name, evaluation.final_windows, evaluation.windows)
                     for name in feed.names})

@@ -114,13 +114,16 @@ class Program:
   def evaluate(self, pack: PackState, windows: np.ndarray) -> Array:
     """Sums of -log p over the L targets of each window: float32 [R, W] from int32 [W, L + 1].
 
-    One executable serves any W: windows go through it in blocks of the batch size.
+    One executable serves any W: windows go through it in blocks of the batch size. Blocks with a
+    window that ends early, in targets of -1 that count for nothing, go through one of their own.
     """
     count, block = len(windows), self._window_block
     padded = np.zeros((math.ceil(count / block) * block, self.shape.length + 1), np.int32)
     padded[:count] = windows
-    parts = [self._evaluate(pack.params, self._put(padded[i:i + block], sharding.WINDOWS))
-             for i in range(0, len(padded), block)]
+    parts = []
+    for part in np.split(padded, range(block, len(padded), block)):
+      run = self._evaluate_partial if (part < 0).any() else self._evaluate
+      parts.append(run(pack.params, self._put(part, sharding.WINDOWS)))
     return jnp.concatenate(parts, axis=1)[:, :count]
 
   # Compilation.
@@ -167,10 +170,16 @@ class Program:
 
   @functools.cached_property
   def _evaluate(self) -> Callable[..., Any]:
+    return self._evaluator(step.window_losses)
+
+  @functools.cached_property
+  def _evaluate_partial(self) -> Callable[..., Any]:
+    return self._evaluator(step.partial_losses)
+
+  def _evaluator(self, losses: Callable[..., Array]) -> Callable[..., Any]:
     def one(params, windows):
-      return step.window_losses(
-          self.shape.model, self.shape.vocab_size, params, windows,
-          self.kernels, self.layout).astype(jnp.float32)
+      return losses(self.shape.model, self.shape.vocab_size, params, windows,
+                    self.kernels, self.layout).astype(jnp.float32)
 
     def local(params, windows):
       if self.form == 'vmap':

@@ -24,13 +24,28 @@ DIVERGED = 5.0  # a loss above this many ln V is divergence: five times that of 
 def window_losses(model: ModelSpec, vocab_size: int, params: transformer.Params,
                   tokens_BxL1: Array, kernels: Kernels = DEFAULT, layout: Layout = ALONE) -> Array:
   """The sum of -log p over the L targets of each sequence [B], in at least float32."""
+  return token_losses(model, vocab_size, params, tokens_BxL1, kernels, layout).sum(axis=1)
+
+
+def partial_losses(model: ModelSpec, vocab_size: int, params: transformer.Params,
+                   tokens_BxL1: Array, kernels: Kernels = DEFAULT, layout: Layout = ALONE,
+                   ) -> Array:
+  """window_losses of sequences that may end before L: a target of -1 counts for nothing."""
+  losses_BxL = token_losses(model, vocab_size, params, jnp.maximum(tokens_BxL1, 0), kernels,
+                            layout)
+  return jnp.where(tokens_BxL1[:, 1:] >= 0, losses_BxL, 0).sum(axis=1)
+
+
+def token_losses(model: ModelSpec, vocab_size: int, params: transformer.Params,
+                 tokens_BxL1: Array, kernels: Kernels = DEFAULT, layout: Layout = ALONE) -> Array:
+  """-log p of every target [B, L], in at least float32."""
   bound = transformer.bind_fn(model, vocab_size)(layout.whole(params))
   x_BxLxD = bound.hidden(tokens_BxL1[:, :-1], kernels.attend, layout.split)
   tokens = x_BxLxD.shape[0] * x_BxLxD.shape[1]
   chunks = math.ceil(tokens / (kernels.logits_tokens or tokens))
   if chunks == 1:
-    return losses.cross_entropy(bound.logits(x_BxLxD), tokens_BxL1[:, 1:]).sum(axis=1)
-  return losses.chunked(bound.logits, x_BxLxD, tokens_BxL1[:, 1:], chunks).sum(axis=1)
+    return losses.cross_entropy(bound.logits(x_BxLxD), tokens_BxL1[:, 1:])
+  return losses.chunked(bound.logits, x_BxLxD, tokens_BxL1[:, 1:], chunks)
 
 
 def gradients(model: ModelSpec, vocab_size: int, params: transformer.Params, tokens_BxL1: Array,

@@ -17,7 +17,8 @@ CONFIGS = pathlib.Path(__file__).resolve().parent.parent.parent / 'configs'
 COMMAND = 'python -m tests.configs.golden'
 
 # The arguments of configs that take one: configs/markov.py:tiny.
-ARGUMENTS = {'markov': ('', 'full', 'tiny'), 'dcpt': ('', 'large', 'trade_off=0.5', 'limited=0.5')}
+ARGUMENTS = {'markov': ('', 'full', 'tiny'), 'dcpt': ('', 'large', 'trade_off=0.5', 'limited=0.5'),
+             'vocabulary': ('', 'large', 'proof=900')}
 
 SPECS = {
     'least': RunSpec(data=DataSpec(domains={'docs': DomainSpec(fingerprint='00ff')})),

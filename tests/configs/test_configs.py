@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from configs import dcpt, markov, quickstart, tiny
+from configs import dcpt, markov, quickstart, tiny, vocabulary
 from scaling import accounting, prefixes, study
 from scaling.errors import InputError
 from tests.configs.golden import endless as stores
@@ -92,3 +92,24 @@ def test_dcpt_is_proved_at_the_ratio_given():
   for wrong in ('trade_off', 'limited=2', 'limited=x', 'cpu=1', 'huge'):
     with pytest.raises(InputError, match='is not allowed'):
       dcpt.get_config(wrong)
+
+
+def test_vocabularies_by_sizes_by_characters_share_their_trunks():
+  runs = [run.spec for run in study.build(vocabulary.get_config(), {}, stores).runs]
+  vocabularies = {spec.data.vocab_size for spec in runs}
+  shapes, lengths = {spec.model for spec in runs}, {spec.steps for spec in runs}
+  assert len(vocabularies) >= 6 and len(shapes) >= 3 and len(lengths) >= 3
+  assert len(runs) == len(vocabularies) * len(shapes) * len(lengths)
+  forest = prefixes.forest((str(i), spec) for i, spec in enumerate(runs))
+  trained = sum(segment.tokens for segment in forest.values())
+  assert trained < 0.65 * sum(spec.tokens for spec in runs)
+  proof = [run.spec for run in study.build(vocabulary.get_config('proof=900'), {}, stores).runs]
+  assert {spec.data.vocab_size for spec in proof} == {450, 900, 1800} and len(proof) == 9
+  assert not {spec.seed for spec in proof} & {spec.seed for spec in runs}
+  assert {spec.steps for spec in proof}.isdisjoint(lengths) and proof[0].model in shapes
+  large = [run.spec for run in study.build(vocabulary.get_config('large'), {}, stores).runs]
+  assert len(large) == 60 and {spec.data.tokens_per_step for spec in large} == {512 * 2048}
+  assert {spec.optim.peak_lr for spec in large} == {4e-4}
+  for wrong in ('proof', 'proof=x', 'proof=100', 'huge'):
+    with pytest.raises(InputError, match='is not allowed'):
+      vocabulary.get_config(wrong)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from typing import Any
 
+import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
@@ -38,9 +39,26 @@ class FakeStore:
   fingerprint: str = '0123456789abcdef'
   train: int = 9_000_000
   valid: int = 100_000
+  per_token: float = 2.0  # characters
+  manifest: Any = dataclasses.field(default_factory=lambda: {'end_of_document': 1})
 
   def count(self, split: str) -> int:
     return self.train if split == 'train' else self.valid
+
+  def characters(self, split: str) -> int:
+    return int(self.per_token * self.count(split))
+
+  def tokens_for_characters(self, split: str, characters: float) -> int:
+    del split
+    return round(characters / self.per_token)
+
+  @property
+  def seen(self) -> np.ndarray:
+    return np.ones(self.vocab_size, bool)
+
+  @property
+  def token_bytes(self) -> np.ndarray:
+    return np.full(self.vocab_size, 2)
 
   def windows(self, split: str, length: int, unique_tokens: int | None = None) -> int:
     tokens = self.count(split)
