@@ -4,7 +4,7 @@
 
 (Tao et al. 2024, arXiv 2407.13623), by least squares over the BPE tokenizers of one text that lie
 in a store's root, documents' ends counted. ROOT/compression-<tokenizer's corpora>-<corpus>.json has
-the measured sizes and, from three on, a, b, c; it is made again by every call of `prepare`.
+the measured sizes, two or more, and, from three on, a, b, c; `prepare` keeps it up to date.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def measure(root: str, trained_on: tuple[str, ...], corpus: str) -> dict[str, An
   sizes.sort(key=lambda row: row['V'])
   found: dict[str, Any] = {'corpus': corpus, 'tokenizer_corpora': '+'.join(sorted(trained_on)),
                            'sizes': sizes}
+  if len(sizes) < 2:
+    return found
   if len(sizes) >= 3:
     found |= fit([row['V'] for row in sizes], [row['ratio'] for row in sizes])
   target, text = path(root, trained_on, corpus), files.to_json(found) + '\n'
