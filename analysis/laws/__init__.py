@@ -32,7 +32,7 @@ from scaling.errors import bad
 _ALL: tuple[Law, ...] = (
     chinchilla.LAW, coupled.LAW, shifted.LAW, *overtraining.LAWS,
     *dcpt.LAWS, mixing.LAW, nmt.LAW, multilingual.LAW,
-    average_parameters.LAW,
+    *average_parameters.LAWS,
     *vocabulary.LAWS, vocabulary_bits.LAW,
     *repetition.LAWS,
     routing.LAW,

@@ -146,6 +146,14 @@ CASES['multilingual'] = Case(
 CASES['average_parameters'] = Case(
     {'E': 1.8, 'A': 420.0, 'B': 1900.0, 'alpha': 0.34, 'beta': 0.36},
     grid(N_average=np.geomspace(3e7, 1.2e9, 7), D=np.geomspace(1e9, 1e11, 5)), loss_scaled=True)
+_RUN = grid(N_initial=np.geomspace(3e7, 1.2e9, 5), share=np.array([0.0, 0.4, 0.8]),
+            phi=np.array([0.4, 0.7]), D=np.geomspace(1e9, 1e11, 4))
+CASES['weighted_parameters'] = Case(
+    {'E': 1.8, 'A': 420.0, 'B': 1900.0, 'alpha': 0.34, 'beta': 0.36, 'w': 0.3},
+    {'N_initial': _RUN['N_initial'], 'N_final': _RUN['N_initial'] * (1 - _RUN['share']),
+     'N_average': _RUN['N_initial'] * (1 - _RUN['share'] * (1 - _RUN['phi'])), 'D': _RUN['D']},
+    edges={'N_initial': np.full(4, 1e8), 'N_average': np.array([1e8, 1e8, 2e7, 6e7]),
+           'N_final': np.array([1e8, 2e7, 2e7, 2e7]), 'D': np.full(4, 1e10)}, loss_scaled=True)
 
 _N_NV = np.array([33e6, 85e6, 151e6, 316e6, 632e6, 1130e6])
 _VOCABULARY = grid(N_nv=_N_NV, V=np.array([4096, 8192, 16384, 32768, 65536, 98304.]),

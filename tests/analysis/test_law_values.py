@@ -34,6 +34,9 @@ VALUES = {
     'chinchilla': (_SUM, [({'N': 100, 'D': 1e4}, 13), ({'N': 1e4, 'D': 1e8}, 3.1)]),
     'average_parameters': (_SUM, [({'N_average': 100, 'D': 1e4}, 13),
                                   ({'N_average': 1e4, 'D': 1e8}, 3.1)]),
+    'weighted_parameters': ({**_SUM, 'w': 0.75}, [  # phi = 1/2, N_w = 75 + 200 phi^3 = 100
+        ({'N_initial': 275, 'N_average': 175, 'N_final': 75, 'D': 1e4}, 13),
+        ({'N_initial': 100, 'N_average': 100, 'N_final': 100, 'D': 1e4}, 13)]),
     'shifted': ({**_SUM, 's_N': 36, 's_D': 9999}, [({'N': 64, 'D': 1}, 13),
                                                    ({'N': 364, 'D': 150001}, 7.5)]),
     'coupled': ({'E': 1, 'A': 2, 'R': 3, 'alpha': 0.5, 'beta': 1, 'k': 2},

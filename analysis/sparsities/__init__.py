@@ -1,0 +1,1 @@
+"""Parts of `python -m analysis.sparse`: runs, joint fits, differences, pairs, techniques."""

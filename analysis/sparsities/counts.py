@@ -1,0 +1,239 @@
+"""Which count of parameters puts dense and sparse runs on one law: Jin et al. 2025 (2501.12486).
+
+L(N_x, D) = E + A / N_x^alpha + B / D^beta fitted to both kinds of runs together, with N_x the
+average, the final or the initial count, or fitted: N_w of weighted_parameters, which is initial,
+average and final at w = 0, 1/2 and 1 (analysis/laws/average_parameters.py). Three questions of
+each:
+  joint        fitted to all rows
+  held_out     k-fold by lineages with sparse runs: no row of a lineage is fitted when its sparse
+               runs are predicted
+  dense        fitted to the dense runs alone (not `fitted`, whose w they do not say)
+Errors are of sparse runs. With fewer than four such lineages folds leave out single sparse runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import fit, laws, metrics
+from analysis.fit import Fit
+from analysis.sparsities import lanes
+from analysis.sparsities.lanes import Samples
+from scaling.errors import InputError, bad
+
+NAMES = ('average', 'final', 'initial', 'fitted')
+LEAST = 4  # lineages to fold by
+SAME = 1e-6
+FEWEST = 6  # dense runs, for a law of five parameters
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Joint:
+  """The fits and refits by count, and what the errors are made of.
+
+  runs: the rows, dense and sparse. weights [S + 1, n]. dense: the law of the dense runs, and its
+  refits. predicted: {count: {question: [S + 1, n]}}, NaN where a question has no answer.
+  """
+
+  runs: pd.DataFrame
+  weights: np.ndarray
+  fits: dict[str, Fit]
+  refits: dict[str, dict[str, Samples]]
+  dense: tuple[Fit, Samples]
+  predicted: dict[str, dict[str, np.ndarray]]
+  folds: np.ndarray  # of rows; -1: in none
+  level: float
+  warnings: list[str]
+
+  @property
+  def sparse(self) -> np.ndarray:
+    return (self.runs['kind'] == 'sparse').to_numpy()
+
+  @property
+  def loss(self) -> np.ndarray:
+    return self.runs['loss'].to_numpy(float)
+
+  def lineages(self, rows: np.ndarray) -> int:
+    return int(self.runs['lineage'][rows].nunique())
+
+  def dense_law(self, count: str = 'average', rows: pd.DataFrame | None = None) -> np.ndarray:
+    """What the law of the dense runs says at a count of these runs, [S + 1, n]."""
+    rows = self.runs if rows is None else rows
+    return lanes.predict(self.dense[0].law, self.dense[1], inputs_of(count, rows))
+
+
+def inputs_of(count: str, runs: pd.DataFrame) -> dict[str, np.ndarray]:
+  """Inputs of the law with that count."""
+  if count == 'fitted':
+    return {k: runs[k].to_numpy(float) for k in laws.get('weighted_parameters').inputs}
+  return {'N': runs[f'N_{count}'].to_numpy(float), 'D': runs['D'].to_numpy(float)}
+
+
+def joint(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: float = 0.9,
+          seed: int = 0, parts: dict[str, np.ndarray] | None = None, **options: Any) -> Joint:
+  """Fits all counts; `runs` of kinds dense and sparse (analysis/sparsities/runs.py).
+
+  parts: {name: bool [n]} more parts of the rows that the fitted count is fitted to. options: of
+  analysis.fit.fit. Raises InputError for fewer than six dense runs or no sparse one.
+  """
+  if folds < 2:
+    raise bad('folds', folds, 'it must be at least 2')
+  runs = runs.reset_index(drop=True)
+  sparse = (runs['kind'] == 'sparse').to_numpy()
+  if (~sparse).sum() < FEWEST or not sparse.any():
+    raise InputError(f'a law of dense and sparse runs needs {FEWEST} dense runs and a sparse one; '
+                     f'there are {(~sparse).sum()} and {sparse.sum()}')
+  warnings: list[str] = []
+  fold = folded(runs, folds, seed, warnings)
+  lineage = runs['lineage'].to_numpy(str)
+  weights = lanes.weights(lineage, sparse, bootstrap, seed)
+  loss = runs['loss'].to_numpy(float)
+  alone = fit.fit(laws.get('chinchilla'), inputs_of('average', runs[~sparse]), loss[~sparse],
+                  groups=lineage[~sparse], level=level, bootstrap=0, **options)
+  dense = lanes.refits(alone, {'dense': np.ones(len(alone.loss), bool)}, weights[:, ~sparse])
+  warnings += [f'dense: {w}' for w in alone.warnings[:2]]
+  fits, refits, predicted = {}, {}, {}
+  kept = {f'fold {k}': _apart(runs, fold, k) for k in range(fold.max() + 1)}
+  for count in NAMES:
+    x = inputs_of(count, runs)
+    law = laws.get('weighted_parameters' if count == 'fitted' else 'chinchilla')
+    found = fit.fit(law, x, loss, groups=lineage, level=level, seed=seed,
+                    bootstrap=bootstrap if count == 'fitted' else 0, **options)
+    asked = {'joint': np.ones(len(runs), bool), **kept}
+    asked |= (parts or {}) if count == 'fitted' else {}
+    fits[count], refits[count] = found, lanes.refits(found, asked, weights)
+    said = {'joint': lanes.predict(law, refits[count]['joint'], x)}
+    if count != 'fitted':
+      said['dense'] = lanes.predict(alone.law, dense['dense'], x)
+    held = np.full(weights.shape, np.nan)
+    for k in range(fold.max() + 1):
+      rows = fold == k
+      held[:, rows] = lanes.predict(law, refits[count][f'fold {k}'],
+                                    {name: v[rows] for name, v in x.items()})
+    predicted[count] = said | {'held_out': held}
+    warnings += [f'{count}: {w}' for w in found.warnings[:2]]  # A law that is wrong has many.
+  _outside(runs, warnings)
+  return Joint(runs, weights, fits, refits, (alone, dense['dense']), predicted, fold, level,
+               warnings)
+
+
+def folded(runs: pd.DataFrame, folds: int, seed: int, warnings: list[str]) -> np.ndarray:
+  """Each sparse run's fold, [n]; -1 for dense ones. Sparse runs of a lineage share theirs."""
+  sparse = (runs['kind'] == 'sparse').to_numpy()
+  unit = runs['lineage'].to_numpy(str)
+  if len(np.unique(unit[sparse])) < LEAST:
+    warnings.append(f'folds leave out single sparse runs, for they are of fewer than {LEAST} '
+                    'lineages')
+    unit = np.array([f'{i}' for i in range(len(runs))])
+  names, member = np.unique(unit[sparse], return_inverse=True)
+  if len(names) < 2:
+    raise InputError('a single sparse run cannot be held out of the sparse runs')
+  order = np.random.default_rng(seed).permutation(len(names))
+  found = np.full(len(runs), -1)
+  found[sparse] = order[member] % min(folds, len(names))
+  return found
+
+
+def _outside(runs: pd.DataFrame, warnings: list[str]) -> None:
+  """Says where the law of the dense runs is used beyond them."""
+  dense, sparse = runs[runs['kind'] == 'dense'], runs[runs['kind'] == 'sparse']
+  for name, column in (('N_average', 'N_average'), ('final N', 'N_final'), ('D', 'D')):
+    of = 'N_average' if column != 'D' else 'D'
+    beyond = ~sparse[column].between(dense[of].min() * 0.99, dense[of].max() * 1.01)
+    if beyond.any():
+      warnings.append(f'{beyond.sum()} of {len(sparse)} sparse runs have a {name} that no dense '
+                      'run reaches: the law is extrapolated there')
+
+
+def _apart(runs: pd.DataFrame, fold: np.ndarray, k: int) -> np.ndarray:
+  """The rows that sparse runs of a fold are predicted from: of other lineages."""
+  test = fold == k
+  mine = runs['lineage'].isin(runs['lineage'][test]).to_numpy()
+  whole = np.all(fold[mine & (runs['kind'] == 'sparse').to_numpy()] == k)
+  return ~mine if whole else ~test
+
+
+def errors(found: Joint, question: str) -> dict[str, dict[str, Any]]:
+  """By count: errors on sparse runs, each with its interval, and how probably it is the best.
+
+  mean_relative_error mean |f / y - 1|, bias mean f / y - 1 (positive: the runs are better than the
+  law says), rmse_log. probability_best: the share of samples in which its error is the least of
+  the three given counts', or for `fitted` less than all of theirs.
+  """
+  sparse, answer = found.sparse, {}
+  weight, y = found.weights[:, sparse], found.loss[sparse]
+  count = found.lineages(sparse)
+  sizes: dict[str, np.ndarray] = {}
+  for name, said in found.predicted.items():
+    if question not in said:
+      continue
+    ratio = said[question][:, sparse] / y
+    sizes[name] = lanes.mean(np.abs(ratio - 1), weight)
+    values = {'mean_relative_error': (sizes[name], 0.0),
+              'bias': (lanes.mean(ratio - 1, weight), -np.inf),
+              'rmse_log': (np.sqrt(lanes.mean(np.log(ratio)**2, weight)), 0.0)}
+    answer[name] = {
+        **{k: float(v[0]) for k, (v, _) in values.items()},
+        'intervals': {k: ends for k, (v, low) in values.items()
+                      if (ends := lanes.interval(v, count, found.level, low)) is not None},
+        'r2': _r2(y, said[question][0, sparse])}
+  given = np.array([v[1:] for k, v in sizes.items() if k != 'fitted']).min(0)
+  for name, size in sizes.items():
+    # A w at its end gives another count's error but for rounding.
+    won = size[1:] < (1 - SAME) * given if name == 'fitted' else size[1:] <= given
+    answer[name]['probability_best'] = float(np.mean(won)) if len(won) else None
+  return answer
+
+
+def ranking(found: Joint, question: str = 'held_out') -> list[dict[str, Any]]:
+  """Counts by their error on held-out sparse runs, and how far each is above the one before it.
+
+  interval: of that difference; it tells the two apart when it does not reach zero.
+  """
+  sparse = found.sparse
+  weight, y = found.weights[:, sparse], found.loss[sparse]
+  sizes = {name: lanes.mean(np.abs(said[question][:, sparse] / y - 1), weight)
+           for name, said in found.predicted.items() if question in said}
+  order = sorted(sizes, key=lambda name: float(sizes[name][0]))
+  rows: list[dict[str, Any]] = []
+  for i, name in enumerate(order):
+    row: dict[str, Any] = {'count': name, 'mean_relative_error': float(sizes[name][0])}
+    if i:
+      gap = sizes[name] - sizes[order[i - 1]]
+      ends = lanes.interval(gap, found.lineages(sparse), found.level)
+      row |= {'above': float(gap[0]), 'interval': ends,
+              'told_apart': None if ends is None else ends[0] > 0}
+    rows.append(row)
+  return rows
+
+
+def summary(found: Joint) -> dict[str, dict[str, Any]]:
+  """By count: parameters, R2 of all rows and of the sparse ones, errors of all three questions."""
+  questions = {q: errors(found, q) for q in ('joint', 'held_out', 'dense')}
+  answer: dict[str, dict[str, Any]] = {}
+  everything = found.lineages(np.ones(len(found.runs), bool))
+  for name, fitted in found.fits.items():
+    said = found.predicted[name]['joint']
+    r2 = 1 - (lanes.mean((said - found.loss)**2, found.weights)
+              / np.maximum(_variance(found.loss, found.weights), 1e-300))
+    answer[name] = {
+        'law': fitted.law.formula, 'params': fitted.params,
+        'intervals': fitted.intervals, 'interval_method': fitted.interval_method,
+        'objective': fitted.value, 'r2': float(r2[0]),
+        'r2_interval': lanes.interval(r2, everything, found.level, high=1.0),
+        **{q: values[name] for q, values in questions.items() if name in values}}
+  return answer
+
+
+def _variance(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+  centre = lanes.mean(np.broadcast_to(values, weight.shape), weight)[:, None]
+  return lanes.mean((values - centre)**2, weight)
+
+
+def _r2(actual: np.ndarray, predicted: np.ndarray) -> float | None:
+  value = metrics.r2(actual, predicted)
+  return value if np.isfinite(value) else None
