@@ -26,6 +26,7 @@ def study(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
   Raises InputError when there are too few dense runs or no sparse ones.
   """
   both = runs[runs['kind'].isin(PRUNED)].reset_index(drop=True)
+  counts.check(both)
   found = counts.joint(both, folds=folds, bootstrap=bootstrap, level=level, seed=seed,
                        parts=differences.parts(both), **options)
   by = {f'by_{name}': differences.table(found, name) for name in differences.BY}

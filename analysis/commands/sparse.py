@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from absl import flags
@@ -16,7 +17,10 @@ from scaling import cli, files
 from scaling.errors import InputError, bad
 
 FLAGS = flags.FLAGS
+FORMATS = ('png', 'svg', 'pdf')
 SHOWN = 20  # pairs printed
+COLUMNS = ('N_initial', 'N_average', 'N_final', 'D', 'C', 'loss', 'seed', 'sparsity', 'prune_start',
+           'prune_end')
 
 
 def start() -> None:
@@ -47,8 +51,16 @@ def main(argv: list[str]) -> None:
   check_intervals(FLAGS.bootstrap, FLAGS.level)
   if FLAGS.folds < 2:
     raise bad('--folds', FLAGS.folds, 'it must be at least 2')
+  if not 0 <= FLAGS.tolerance < 0.5:
+    raise bad('--tolerance', FLAGS.tolerance, 'it must be in [0, 0.5)')
+  if FLAGS.plot_dir is not None and (not FLAGS.plot_dir or os.path.isfile(FLAGS.plot_dir)):
+    raise bad('--plot_dir', FLAGS.plot_dir, 'it must name a folder')
+  for form in FLAGS.formats:
+    if form not in FORMATS:
+      raise bad('--formats', form, f'they are {", ".join(FORMATS)}')
   table, sha256 = _table()
-  runs, dropped = tidy.of_table(table, FLAGS.count, FLAGS.domain, FLAGS.logs or FLAGS.data)
+  runs, dropped = tidy.of_table(table, FLAGS.count, FLAGS.domain, FLAGS.logs or FLAGS.data,
+                                tables.columns(FLAGS.columns))
   answer, found = sparse.study(runs, folds=FLAGS.folds, bootstrap=FLAGS.bootstrap,
                                level=FLAGS.level, tolerance=FLAGS.tolerance)
   answer |= {'count': FLAGS.count, 'dropped': dropped,
@@ -78,6 +90,9 @@ def _table() -> tuple[Any, str]:
   if FLAGS.study is not None:
     raise InputError('--study goes with --logs')
   expressions = tables.columns(FLAGS.columns)
+  for name in expressions:
+    if name not in COLUMNS:
+      raise bad('--columns', name, f'it takes {", ".join(COLUMNS)}')
   table = tables.select(tables.read(FLAGS.data), FLAGS.where, expressions)
   return table.assign(**tables.values(table, expressions)), tables.sha256(FLAGS.data)
 

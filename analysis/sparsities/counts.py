@@ -78,15 +78,13 @@ def joint(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
   """Fits all counts; `runs` of kinds dense and sparse (analysis/sparsities/runs.py).
 
   parts: {name: bool [n]} more parts of the rows that the fitted count is fitted to. options: of
-  analysis.fit.fit. Raises InputError for fewer than six dense runs or no sparse one.
+  analysis.fit.fit. Raises InputError for fewer than six dense runs or two sparse ones.
   """
   if folds < 2:
     raise bad('folds', folds, 'it must be at least 2')
+  check(runs)
   runs = runs.reset_index(drop=True)
   sparse = (runs['kind'] == 'sparse').to_numpy()
-  if (~sparse).sum() < FEWEST or not sparse.any():
-    raise InputError(f'a law of dense and sparse runs needs {FEWEST} dense runs and a sparse one; '
-                     f'there are {(~sparse).sum()} and {sparse.sum()}')
   warnings: list[str] = []
   fold = folded(runs, folds, seed, warnings)
   lineage = runs['lineage'].to_numpy(str)
@@ -121,6 +119,14 @@ def joint(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
                warnings)
 
 
+def check(runs: pd.DataFrame) -> None:
+  """Raises InputError unless these are enough dense runs for a law, and two sparse ones."""
+  dense, sparse = ((runs['kind'] == kind).sum() for kind in ('dense', 'sparse'))
+  if dense < FEWEST or sparse < 2:
+    raise InputError(f'a law of dense and sparse runs needs {FEWEST} dense runs and two sparse '
+                     f'ones; there are {dense} and {sparse}')
+
+
 def folded(runs: pd.DataFrame, folds: int, seed: int, warnings: list[str]) -> np.ndarray:
   """Each sparse run's fold, [n]; -1 for dense ones. Sparse runs of a lineage share theirs."""
   sparse = (runs['kind'] == 'sparse').to_numpy()
@@ -130,8 +136,6 @@ def folded(runs: pd.DataFrame, folds: int, seed: int, warnings: list[str]) -> np
                     'lineages')
     unit = np.array([f'{i}' for i in range(len(runs))])
   names, member = np.unique(unit[sparse], return_inverse=True)
-  if len(names) < 2:
-    raise InputError('a single sparse run cannot be held out of the sparse runs')
   order = np.random.default_rng(seed).permutation(len(names))
   found = np.full(len(runs), -1)
   found[sparse] = order[member] % min(folds, len(names))

@@ -8,6 +8,7 @@ one: its D and C are those of both. Counts are without embeddings, or of all par
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,13 @@ SAME = 1e-6  # relative difference of counts that are one
 
 
 def of_table(table: pd.DataFrame, count: str = 'nonembedding', domain: str | None = None,
-             source: str = 'the table') -> tuple[pd.DataFrame, dict[str, int]]:
+             source: str = 'the table', given: Iterable[str] = (),
+             ) -> tuple[pd.DataFrame, dict[str, int]]:
   """The runs, and {reason: rows left out}. `table`: of analysis.logs.load, or its export.
 
-  A table with columns N_initial, N_average, N_final, D and loss is taken as it is. Raises
-  InputError for a column that is missing, a kind that is unknown, or when nothing is left.
+  A table with columns N_initial and N_final has its N_average by that name, too; `given` are
+  columns by the names of this file in any case. Raises InputError for a column that is missing, a
+  kind that is unknown, or when nothing is left.
   """
   if count not in COUNTS:
     raise bad('count', count, f'it is {", ".join(COUNTS)}')
@@ -43,7 +46,8 @@ def of_table(table: pd.DataFrame, count: str = 'nonembedding', domain: str | Non
   table = _final(table, dropped)
   found = pd.DataFrame(index=table.index)
   loss = 'loss' if 'loss' in table else f'loss/{points.chosen_domain(table, domain, source)}'
-  names = {} if {'N_initial', 'N_final'} <= set(table) else COUNTS[count]
+  named = set(NUMBERS[:3]) if {'N_initial', 'N_final'} <= set(table) else set(given)
+  names = {name: column for name, column in COUNTS[count].items() if name not in named}
   staged = _column(table, 'D_total', np.nan) > (1 + SAME) * _column(table, 'D', np.nan)
   for name, column in {**{n: names.get(n, n) for n in NUMBERS[:3]}, 'D': 'D', 'loss': loss,
                        'C': 'C', 'sparsity': 'sparsity', 'start': 'prune_start',
@@ -51,7 +55,7 @@ def of_table(table: pd.DataFrame, count: str = 'nonembedding', domain: str | Non
     if column not in table and name in ('N_initial', 'N_average', 'N_final', 'D', 'loss'):
       raise InputError(f'{source}: there is no column {column}, which says the {name} of runs')
     found[name] = _column(table, column, np.nan)
-  if names and count == 'total':  # What is not in the kernels is never pruned.
+  if 'N_final' in names and count == 'total':  # What is not in the kernels is never pruned.
     found['N_final'] += found['N_initial'] - _column(table, 'N_nonembedding', np.nan)
   for name, default in TEXTS.items():
     found[name] = table[name].fillna('').astype(str) if name in table else default

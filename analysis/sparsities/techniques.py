@@ -1,6 +1,6 @@
 """Other sparse ways to train, against what costs as much: SPDF, and sparse plus low rank.
 
-SPDF (Thangarasu et al. 2023, arXiv 2303.10464): train with a random static mask, then go on with
+SPDF (Thangarasa et al. 2023, arXiv 2303.10464): train with a random static mask, then go on with
 the dense model. Compared at matched FLOPs with dense and with sparse training all the way.
 SLTrain (Han et al. 2024, arXiv 2406.02214): a low-rank product plus a sparse matrix of fixed random
 support. Compared with low rank alone at equal parameters and D.

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from analysis import fit, laws
+from tests.analysis import sparse_runs
 from tests.analysis.commands import run
 from tests.analysis.law_cases import CASES, grid
 
@@ -25,6 +26,7 @@ COMMANDS = {
     'vocabulary': ['--data=VOCABULARY', '--approach=2', '--bootstrap=0'],
     'mixture': ['--fit=MIXTURE', '--flops=1e18', '--r=.5'],
     'offset': ['--data=MIXING'],
+    'sparse': ['--data=SPARSE', '--bootstrap=0'],
 }
 OWN = {
     'fit': ['--law=none', '--rows=all', '--after=peak', '--format=xml', '--columns=N',
@@ -73,6 +75,11 @@ OWN = {
                 '--max_general_rise=.1'],
     'offset': ['--data=none', '--columns=Z=r', '--where=r > 9', '--points=0', '--points=-1',
                '--points=x', '--columns=r=1', '--columns=loss=-1'],
+    'sparse': ['--data=none', '--data=RUNS', '--columns=Z=N', '--columns=N_initial=-N',
+               '--where=D > 1e30', "--where=kind == 'dense'", "--where=kind == 'sparse'",
+               '--count=all', '--folds=1', '--tolerance=-1', '--tolerance=nan', '--bootstrap=1',
+               '--level=2', '--plot_dir=a.png', '--plot_dir=', '--formats=bmp', '--domain=none',
+               '--logs=x', '--study=x'],
 }
 
 
@@ -102,6 +109,7 @@ def folder(tmp_path_factory):
                 'loss_unigram': -3 - at + 1e6 / n}).to_csv(path / 'vocabulary.csv', index=False)
   r = np.linspace(0, 1, 6)
   pd.DataFrame({'r': r, 'loss': 2 + np.exp(-2 * r)}).to_csv(path / 'mixing.csv', index=False)
+  sparse_runs.table(0.5, seeds=1).to_csv(path / 'sparse.csv', index=False)
   steps = np.arange(10, 101, 10)
   pd.DataFrame({'step': steps, 'loss': 2 + 5 / steps}).to_csv(path / 'folder' / 'curve.csv',
                                                               index=False)
@@ -109,7 +117,7 @@ def folder(tmp_path_factory):
 
 
 def at(folder, text):
-  for name in ('RUNS', 'CURVES', 'VOCABULARY', 'MIXING'):
+  for name in ('RUNS', 'CURVES', 'VOCABULARY', 'MIXING', 'SPARSE'):
     text = text.replace(name, f'{folder}/{name.lower()}.csv')
   for name in ('FIT', 'ACCURACY', 'MIXTURE'):
     text = text.replace(name, f'{folder}/{name.lower()}.json')
@@ -124,7 +132,7 @@ def bad(name):
 OUTPUTS = {'fit': ['out'], 'compare': ['out', 'plot'], 'report': ['out'],
             'isoflop': ['out', 'plot'], 'stepwise': ['out'], 'curves': ['out', 'plot'],
             'vocabulary': ['out'], 'mixture': ['out', 'plot'], 'predict': [], 'ladder': [],
-            'offset': []}
+            'offset': [], 'sparse': ['out']}
 
 
 @pytest.mark.parametrize('name', COMMANDS)
