@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -118,23 +119,29 @@ def form(count: int, name: str = AUTO) -> tuple[Law, list[str]]:
 
 def leave_one_out(domains: Mapping[str, Domain], name: str = AUTO, *,
                   only: Sequence[str] = (), bootstrap: int = 200, level: float = 0.9,
+                  fixed: Mapping[str, float] = MappingProxyType({}),
                   seed: int = 0) -> list[Prediction]:
   """For each domain (or those of `only`) the law fitted to the others, asked for its losses.
 
-  Raises InputError for fewer than two domains, or a k2 that the law needs and is not there.
+  fixed: parameters to hold. Raises InputError for fewer than two domains, or a k2 that the law
+  needs and is not there.
   """
   if len(domains) < 2:
     raise InputError(f'a law across domains takes two or more, and there are {len(domains)}')
+  for parameter in fixed:
+    if parameter not in laws.get('dcpt_cross').names:
+      raise bad('--fix', parameter, f'free are {", ".join(laws.get("dcpt_cross").names)}')
   for left_out in only:
     if left_out not in domains:
       raise bad('--left_out', left_out, f'the domains are {", ".join(domains)}')
-  return [_predict(domains, left_out, name, bootstrap, level, seed)
+  return [_predict(domains, left_out, name, bootstrap, level, fixed, seed)
           for left_out in (only or domains)]
 
 
 def _predict(domains: Mapping[str, Domain], left_out: str, name: str, bootstrap: int,
-             level: float, seed: int) -> Prediction:
+             level: float, fixed: Mapping[str, float], seed: int) -> Prediction:
   law, warnings = form(len(domains) - 1, name)
+  law, without = _hold(law, fixed), _hold(laws.get('dcpt'), fixed)
   rest = {k: v for k, v in domains.items() if k != left_out}
   new = domains[left_out]
   for label, domain in domains.items():
@@ -142,8 +149,8 @@ def _predict(domains: Mapping[str, Domain], left_out: str, name: str, bootstrap:
       raise InputError(f'{label}: its loss does not fall over its first evaluations, and K = '
                        '1/k1 + w k2 needs k2 > 0: give later ones (--early) or '
                        '--law=dcpt_cross_k1')
-  plain = _fit(laws.get('dcpt'), rest, 0 if law.name != 'dcpt' else bootstrap, level, seed)
-  found = plain if law.name == 'dcpt' else _fit(law, rest, bootstrap, level, seed)
+  plain = _fit(without, rest, bootstrap if law.name == without.name else 0, level, seed)
+  found = plain if law.name == without.name else _fit(law, rest, bootstrap, level, seed)
   x = _inputs(law, new)
   predicted = found.predict(x)
   error = float(np.mean(np.log(predicted / new.loss)))
@@ -163,6 +170,10 @@ def _predict(domains: Mapping[str, Domain], left_out: str, name: str, bootstrap:
       metrics.all_of(new.loss, plain.predict(_inputs(plain.law, new))), error,
       metrics.all_of(new.loss, predicted * np.exp(-error))['r2'], inside, new.loss.tolist(),
       predicted.tolist(), ends, [*warnings, *new.notes, *found.warnings])
+
+
+def _hold(law: Law, fixed: Mapping[str, float]) -> Law:
+  return laws.fix(law, {k: v for k, v in fixed.items() if k in law.names})
 
 
 def _fit(law: Law, domains: Mapping[str, Domain], bootstrap: int, level: float, seed: int) -> Fit:

@@ -186,6 +186,9 @@ def _choice(usage: str, fits: Mapping[str, Fit], inputs: dict[str, float],
       for kind in ('prediction', 'confidence'):
         losses[name][kind] = tuple(float(v[0]) for v in fit.interval(x, kind))
     said = diagnostics.far(fit.inputs, x)
+    if usage != 'allocation':
+      own_range = np.linspace(np.min(fit.inputs['r']), np.max(fit.inputs['r']), GRID)
+      said += ratios.rises(own_range, _at(fit, _point(fit), inputs['N'], inputs['D'], own_range)[0])
     if {'N', 'D', 'r'} <= set(fit.law.inputs):
       said += dcpt.violations(fit.law, fit.params, fit.inputs)
     warnings = [*warnings, *(f'{name} loss: {w}' for w in said)]

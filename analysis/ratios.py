@@ -8,6 +8,8 @@ import numpy as np
 
 from scaling.errors import InputError
 
+RISE = 1e-3  # of a loss: a rise with the corpus's own share that is worth a warning
+
 
 def crossing(ratio: Any, values: Any, limit: float) -> float:
   """The first ratio at which values [n], at increasing ratios [n], pass the limit.
@@ -47,3 +49,17 @@ def least(r: np.ndarray, loss: np.ndarray, over: np.ndarray) -> np.ndarray:
   vertex = np.where(inner & (bend > 0), (y[0] - y[2]) / np.where(bend > 0, 2 * bend, 1.0), 0.0)
   found = found + step * np.clip(vertex, -1, 1)
   return np.where(feasible.any(-1), found, np.nan)
+
+
+def rises(r: np.ndarray, loss: np.ndarray) -> list[str]:
+  """That a law's loss [G] rises, by more than RISE of it, with its own corpus's share r [G].
+
+  B r^eta with eta < 1 rises from r = 0 on, steeply if eta is small, where no ratio was trained.
+  """
+  least = np.minimum.accumulate(loss)
+  i = int(np.argmax(loss - least))
+  if not loss[i] > (1 + RISE) * least[i]:
+    return []
+  start = float(r[np.argmin(loss[:i + 1])])
+  return [f'the law rises by {loss[i] - least[i]:.2g} from r = {start:.3g} to {r[i]:.3g} of its '
+          'corpus, where it should fall: do not use it for ratios there']

@@ -13,7 +13,7 @@ import numpy as np
 from absl import flags
 
 from analysis import cross_domain
-from analysis.commands.options import check_intervals
+from analysis.commands.options import check_intervals, numbers
 from analysis.cross_domain import Domain, Prediction
 from analysis.reading import domains as reading
 from scaling import cli, files
@@ -35,6 +35,7 @@ def start() -> None:
   flags.DEFINE_list('left_out', [], 'Which domains to predict (default: each in turn).')
   flags.DEFINE_string('law', cross_domain.AUTO, f'{", ".join(cross_domain.LAWS)} (auto: what so '
                       'many domains can tell).')
+  flags.DEFINE_string('fix', '', 'Parameters to hold: mu=1,eta=0.5.')
   flags.DEFINE_float('early', 0.1, 'The share of the longest run whose evaluations give k2.')
   flags.DEFINE_integer('bootstrap', 200, 'Refits for the intervals; 0: no intervals.')
   flags.DEFINE_float('level', 0.9, 'Of the intervals.')
@@ -63,7 +64,8 @@ def main(argv: list[str]) -> None:
       raise InputError('--study goes with --logs')
     found = reading.of_table(FLAGS.data, names, FLAGS.columns, FLAGS.where, FLAGS.format)
   results = cross_domain.leave_one_out(found, FLAGS.law, only=FLAGS.left_out,
-                                       bootstrap=FLAGS.bootstrap, level=FLAGS.level)
+                                       bootstrap=FLAGS.bootstrap, level=FLAGS.level,
+                                       fixed=numbers('fix', FLAGS.fix))
   print(text(found, results))
   if FLAGS.out:
     files.replace(FLAGS.out, files.to_json({

@@ -19,14 +19,14 @@ import numpy as np
 from absl import flags
 
 from analysis import fit, laws, metrics, validation
-from analysis.commands.options import check_intervals
+from analysis.commands.options import check_intervals, numbers, pairs
 from analysis.fitting import diagnostics, noise
 from analysis.laws import Law
 from analysis.reading import points, readers, rows
 from analysis.reading.points import Points
 from analysis.reading.sampling import Options
 from scaling import cli
-from scaling.errors import InputError, bad
+from scaling.errors import InputError
 
 FLAGS = flags.FLAGS
 SHOWN = 20  # held-out rows printed
@@ -102,7 +102,7 @@ def main(argv: list[str]) -> None:
                   huber_delta=FLAGS.huber_delta, bootstrap=FLAGS.bootstrap, level=FLAGS.level,
                   groups=data.groups, weights=data.weights, noise_floor=data.noise,
                   components=data.components, interval=FLAGS.interval, strata=data.strata,
-                  test=_numbers('test', FLAGS.test),
+                  test=numbers('test', FLAGS.test),
                   extra={'columns': data.columns, 'data': data.data, 'command': command(),
                          'code_version': code_version()})
   found = dataclasses.replace(found, warnings=[*found.warnings, *data.notes],
@@ -145,27 +145,7 @@ def with_validation(found: fit.Fit, kinds: list[str]) -> fit.Fit:
 
 def restricted(law: Law, fixed: str, tied: str) -> Law:
   """The law with the parameters of --fix and --tie held or tied. InputError if it has no such."""
-  return laws.fix(laws.tie(law, dict(_pairs('tie', tied))), _numbers('fix', fixed))
-
-
-def _numbers(flag: str, text_: str) -> dict[str, float]:
-  values = {}
-  for name, number in _pairs(flag, text_):
-    try:
-      values[name] = float(number)
-    except ValueError:
-      raise bad(f'--{flag} {name}', number, 'it must be a number') from None
-  return values
-
-
-def _pairs(flag: str, text_: str) -> list[tuple[str, str]]:
-  found: list[tuple[str, str]] = []
-  for part in filter(str.strip, text_.split(',')):
-    name, equals, value = (s.strip() for s in part.partition('='))
-    if not (name and equals and value) or name in dict(found):
-      raise bad(f'--{flag}', part.strip(), 'write name=value,... with every name once')
-    found.append((name, value))
-  return found
+  return laws.fix(laws.tie(law, dict(pairs('tie', tied))), numbers('fix', fixed))
 
 
 def with_held_out(found: fit.Fit, held: Points) -> fit.Fit:

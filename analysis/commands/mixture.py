@@ -49,6 +49,9 @@ def main(argv: list[str]) -> None:
   cli.check_output(FLAGS.plot, '--plot', ('.svg', '.png', '.pdf'))
   domain = Fit.load(FLAGS.fit)
   general = Fit.load(FLAGS.general) if FLAGS.general else None
+  of = _of(domain)
+  if general is not None and of is not None and of == _of(general):
+    raise InputError(f'--general: {FLAGS.general} is a fit of the loss of {of[1]}, as --fit is')
   if usage == 'max_general_rise':
     assert general is not None
     found = mixture.trade_off(domain, general, FLAGS.N, FLAGS.D, FLAGS.max_general_rise,
@@ -65,6 +68,12 @@ def main(argv: list[str]) -> None:
     from analysis.pictures import mixture as mixture_plot
     drawing.save(mixture_plot.draw(found, domain, general), FLAGS.plot)
   print(json.dumps(answer) if FLAGS.json else text(found))
+
+
+def _of(fit: Fit) -> tuple[str, str] | None:
+  """The workdir and the domain whose loss was fitted, where that is known."""
+  data = fit.extra.get('data') or {}
+  return (data['source'], data['domain']) if data.get('domain') else None
 
 
 def text(found: Choice) -> str:

@@ -68,7 +68,7 @@ def of_table(path: str, names: Sequence[str], columns: str, where: str = '',
   """The domains of a table whose --columns name {domain}, as in r=weight_{domain}.
 
   k1 and k2 may be columns too. If they are not, they are read off the rows with the largest r of
-  each N: the loss at the fewest tokens, and its fall to the next; those token counts are left out.
+  each N: the loss at the fewest tokens, and its fall to the next; those rows are left out.
   """
   whole = tables.read(path, form)
   found = {}
@@ -96,19 +96,21 @@ def _measured(values: pd.DataFrame) -> Domain:
 
 
 def _read_off(values: pd.DataFrame) -> Domain:
-  first = sorted(values['D'].unique())[:2]
-  curves = []
-  for _, rows in values[values['D'].isin(first)].groupby('N'):
-    mean = rows[rows['r'] == rows['r'].max()].groupby('D')['loss'].mean()
+  curves, used = [], np.zeros(len(values), bool)
+  for n in values['N'].unique():
+    size = (values['N'] == n).to_numpy()
+    own = size & np.isclose(values['r'], values['r'][size].max())
+    mean = values[own].groupby('D')['loss'].mean()[:2]
     if len(mean) == 2:
       curves.append((mean.index.to_numpy(), mean.to_numpy()))
-  rest = values[~values['D'].isin(first)]
-  if not curves or not len(rest):
-    raise InputError('--columns: no k1 and k2, and too few token counts to read them off: three '
-                     'or more are needed')
-  return _domain(rest, *learnability(curves), notes=(
-      f'k1 and k2 are read off losses at {first[0]:.3g} and {first[1]:.3g} tokens, not before '
-      'training: those rows are not predicted',))
+      used |= own & values['D'].isin(mean.index).to_numpy()
+  if not curves or used.all():
+    raise InputError('--columns: no k1 and k2, and too few token counts to read them off: each N '
+                     'needs two or more at its largest r')
+  first, last = (np.mean([curve[0][i] for curve in curves]) for i in (0, 1))
+  return _domain(values[~used], *learnability(curves), notes=(
+      f'k1 and k2 are read off losses at {first:.3g} and {last:.3g} tokens (means over N), not '
+      f'before training: those {used.sum()} rows are left out',))
 
 
 def _domain(values: pd.DataFrame, k1: float, k2: float | None, notes: tuple[str, ...] = (),

@@ -82,6 +82,13 @@ def test_a_trade_off_counts_from_the_base_models_loss():
     mixture.trade_off(made(DOMAIN), made(GENERAL), 1.8e9, 1e10, 0.02, general_loss=0.5 * base)
 
 
+def test_a_law_that_jumps_at_no_domain_at_all_says_so():
+  """r^eta with a small eta is 0 at r = 0 and nearly B beside it, between the ratios trained."""
+  for eta, said in ((1.3, False), (0.02, True)):
+    found = mixture.limited_domain_data(made({**DOMAIN, 'B': 200.0, 'eta': eta}), 1.8e9, 5e9)
+    assert any('the law rises by' in w and 'r = 0 to' in w for w in found.warnings) == said
+
+
 def test_a_limit_that_is_not_reached_is_said():
   found = mixture.trade_off(made(DOMAIN), made(GENERAL), 1.8e9, 1e10, 5.0)
   easy = mixture.limited_domain_data(made({**DOMAIN, 'B': 1e-3}), 1.8e9, 5e9)
@@ -226,6 +233,11 @@ def test_the_command(tmp_path):
   direct = mixture.trade_off(made(DOMAIN), made(GENERAL), 1.8e9, 1e10, 0.03)
   assert found['inputs']['r'] == pytest.approx(direct.inputs['r'], rel=1e-5)
   assert 'limit' in done.stdout and (tmp_path / 'choice.svg').stat().st_size > 10_000
+  same = dataclasses.replace(made(DOMAIN), extra={'data': {'source': 'w', 'domain': 'code'}})
+  same.save(str(tmp_path / 'same.json'))
+  twice = run('analysis.mixture', f'--fit={tmp_path}/same.json', f'--general={tmp_path}/same.json',
+              '--N=1e9', '--domain_tokens=1e9')
+  assert twice.returncode == 2 and 'is a fit of the loss of code, as --fit is' in twice.stderr
   wrong = run('analysis.mixture', f'--fit={tmp_path}/domain.json', '--flops=1e20', '--N=1e9')
   assert wrong.returncode == 2 and '--r is missing' in wrong.stderr
 
