@@ -54,6 +54,10 @@ vocabulary: install
 	mkdir -p $(VOCABULARY)
 	$(SWEEP_VOCABULARY) > $(VOCABULARY)/second_worker.log 2>&1 & second=$$!; \
 	  $(SWEEP_VOCABULARY); first=$$?; wait $$second && exit $$first
+	$(BIN)/python -m analysis.vocabulary --logs=$(VOCABULARY) --study=vocabulary --domain=python_docs_ascii \
+	  --out=$(VOCABULARY)/fit.json --plot=$(VOCABULARY)/vocabulary.png
+	$(BIN)/python -m analysis.report --logs=$(VOCABULARY) --study=vocabulary --fit=$(VOCABULARY)/fit.json --out=$(VOCABULARY)/report.html
+	@echo look at $(abspath $(VOCABULARY)/report.html)
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
