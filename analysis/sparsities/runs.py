@@ -69,7 +69,7 @@ def of_table(table: pd.DataFrame, count: str = 'nonembedding', domain: str | Non
   found['seed'] = found['seed'].fillna(0)
   found['sparsity'] = found['sparsity'].fillna(1 - found['N_final'] / found['N_initial'])
   found['C'] = found['C'].fillna(6 * found['N_average'] * found['D'])
-  good = (~staged | (found['kind'] == 'dense_after')).to_numpy()
+  good = (~staged | (found['kind'] == 'dense_after')).to_numpy(copy=True)
   if not good.all():
     dropped['not dense, and go on from another run'] = int((~good).sum())
   for name in ('N_initial', 'N_average', 'N_final', 'D', 'loss'):
