@@ -62,10 +62,11 @@ def fits_table(values: Mapping[str, Any]) -> str:
     for name in ('isoflop', 'derivative'):
       p = known[name]['params'] if name in known else None
       line.append(f'C^{p["a"]:.3f} N_nv^{p["g"]:.3f}' if p else 'none')
+    forms = ', '.join(f'{k} {v:.4f}' for k, v in fitted['r2_of_forms'].items())
     rows.append([*line, ', '.join(f'{k} {v:.4g}' for k, v in fitted['params'].items()),
-                 f'{fitted["metrics"]["r2"]:.4f}'])
+                 fitted['form'], forms])
   return markdown(['metric', 'minima bracketed', 'isoFLOP, N_v ~', 'derivative, N_v ~',
-                   'parametric', 'R²'], rows)
+                   'parametric', 'form', 'R² of the forms'], rows)
 
 
 def optima_table(values: Mapping[str, Any], part: str) -> str:
@@ -110,12 +111,12 @@ def proof_table(values: Mapping[str, Any], study: Runs, table: pd.DataFrame, dom
   C = float(np.exp(np.log(final.groupby('V')['C'].mean()).mean()))
   lines, said = [], []
   d = float((final['N_v'] / final['V']).iloc[0])
-  fits = {m: approaches.parametric(study, m, values['metrics'][m]['parametric']['tied'], 0, 0.9)
-          for m in METRICS}
+  fits = {m: approaches.parametric(study, m, values['metrics'][m]['parametric']['tied'], 0, 0.9,
+                                   values['metrics'][m]['parametric']['form']) for m in METRICS}
 
   def predicted(metric: str, V: Any, at: Any) -> np.ndarray:
     D = at / (6 * (size + V * d))
-    inputs = {'N_nv': np.full_like(V, size), 'N_v': V * d, 'D': D,
+    inputs = {'N_nv': np.full_like(V, size), 'N_v': V * d, 'V': V, 'D': D,
               'H': D / study.scale.tokens_per_char(V)}
     return fits[metric].predict({k: inputs[k] for k in fits[metric].law.inputs})
 

@@ -25,8 +25,8 @@ from scaling.errors import InputError, bad
 
 FLAGS = flags.FLAGS
 WAYS = {  # the flags that go with each; --out, --params and --flops with all
-    'logs': ('study', 'domain', 'rows', 'group', 'where', 'metric', 'tie', 'bootstrap', 'level',
-             'plot', 'characters', 'd'),
+    'logs': ('study', 'domain', 'rows', 'group', 'where', 'metric', 'form', 'tie', 'bootstrap',
+             'level', 'plot', 'characters', 'd'),
     'fit': ('metric', 'characters', 'd', 'plot'),
     'data': ('columns', 'where', 'approach', 'tokens_from_chars_mode', 'min_flops', 'anchor_flops',
              'sizes', 'tie', 'bootstrap', 'level', 'paper')}
@@ -42,6 +42,9 @@ def start() -> None:
   flags.DEFINE_enum('group', 'lineage', ['lineage', 'trunk'], 'What is resampled for intervals.')
   flags.DEFINE_enum('metric', 'loss_unigram', list(runs.METRICS), 'Which loss to print and draw; '
                     'both are fitted.')
+  flags.DEFINE_enum('form', 'auto', list(study.FORMS), "Of approach 3's law: the paper's, or with "
+                    'fewer effective tokens for a larger vocabulary; auto: the first if its R2 is '
+                    '.97.')
   flags.DEFINE_string('fit', None, 'A fit.json of --logs, to predict from.')
   flags.DEFINE_string('data', None, 'A table of runs, a row an evaluation, for the approaches as '
                       'the paper does them.')
@@ -98,12 +101,12 @@ def _of_logs() -> dict[str, Any]:
   asked = [_numbers(name) for name in ('params', 'flops', 'characters', 'd')]
   _need_params(asked)
   tied = {k: v for metric in runs.METRICS
-          for k, v in fit_command.restricted(LAWS[metric], '', FLAGS.tie).tied}
+          for k, v in fit_command.restricted(LAWS['paper'][metric], '', FLAGS.tie).tied}
   table = logs.load(FLAGS.logs, FLAGS.study)
   domain = points.chosen_domain(table, FLAGS.domain, FLAGS.logs)
   chosen = tables.select(table, FLAGS.where)
   answer = study.of(runs.of_table(chosen, domain, FLAGS.rows, FLAGS.group, FLAGS.logs),
-                    tied=tied, bootstrap=FLAGS.bootstrap, level=FLAGS.level)
+                    tied=tied, bootstrap=FLAGS.bootstrap, level=FLAGS.level, form=FLAGS.form)
   answer |= {'command': fit_command.command('analysis.vocabulary'),
              'code_version': fit_command.code_version(),
              'data': {'source': FLAGS.logs, 'sha256': logs.fingerprint(chosen),

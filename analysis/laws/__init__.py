@@ -23,6 +23,7 @@ from analysis.laws import (
     trajectory,
     vocabulary,
     vocabulary_bits,
+    vocabulary_rows,
 )
 from analysis.laws.combine import fix, of_inputs, tie
 from analysis.laws.law import Law, Parameter
@@ -33,7 +34,7 @@ _ALL: tuple[Law, ...] = (
     chinchilla.LAW, coupled.LAW, shifted.LAW, *overtraining.LAWS,
     *dcpt.LAWS, mixing.LAW, nmt.LAW, multilingual.LAW,
     *average_parameters.LAWS,
-    *vocabulary.LAWS, vocabulary_bits.LAW,
+    *vocabulary.LAWS, vocabulary_bits.LAW, *vocabulary_rows.LAWS,
     *repetition.LAWS,
     routing.LAW,
     ladder.LAW,

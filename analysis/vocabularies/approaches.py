@@ -7,7 +7,8 @@
                theirs: N_v(N_nv, C) = N_v0(C (N_0 / N_nv)^2) (N_nv / N_0)^gamma, the anchor's budget
                being that of the same C / N_nv^2. In the form of the first, g = gamma - 2 a.
   parametric   the law of the metric fitted to all rows, and its least loss at N_nv and C:
-               laws/vocabulary.py for loss_unigram, laws/vocabulary_bits.py for bits_per_byte.
+               laws/vocabulary.py for loss_unigram, laws/vocabulary_bits.py for bits_per_byte, or
+               either in V, with fewer effective data for a larger one (laws/vocabulary_rows.py).
 
 Samples for intervals resample groups (lineages): random weights for the first two, as fit.fit's
 refits for the third.
@@ -16,7 +17,7 @@ refits for the third.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,15 +25,16 @@ import numpy as np
 from analysis import fit, laws
 from analysis.fitting import bootstrap
 from analysis.laws import vocabulary as law
-from analysis.laws import vocabulary_bits
+from analysis.laws import vocabulary_bits, vocabulary_rows
 from analysis.vocabularies import optima, sizes, slices
 from analysis.vocabularies.runs import Runs, Scale
 from analysis.vocabularies.slices import Minimum
 from scaling.errors import InputError
 
 NAMES = ('isoflop', 'derivative', 'parametric')
-LAWS = {'loss_unigram': law.LAW, 'bits_per_byte': vocabulary_bits.LAW}
-MOST = np.log(1e7)  # the largest V looked at for bits per byte
+LAWS = {'paper': {'loss_unigram': law.LAW, 'bits_per_byte': vocabulary_bits.LAW},
+        'rows': {'loss_unigram': vocabulary_rows.LAW, 'bits_per_byte': vocabulary_rows.BITS}}
+MOST = np.log(1e7)  # the largest V looked at where no formula has the best one
 LINEAR = ('k', 'a', 'g')
 
 
@@ -66,11 +68,12 @@ class Approach:
     d = scale.width(n) if d is None else np.asarray(d, np.float64)
     if self.name != 'parametric':
       return np.exp(p['k'] + p['a'] * np.log(c) + p['g'] * np.log(n)) / d
-    if self.metric == 'loss_unigram':
+    if self.metric == 'loss_unigram' and 'kappa' not in p:
       with np.errstate(divide='ignore'):
         found = law.optimal_size(p, n, c) / d
       return np.where((found > 1) & (found < 1e12), found, np.nan)
-    return _least_bits(p, scale, n, c, d)
+    return _least(p, scale, self.metric, n, d,
+                  lambda V: c / (6 * (n + V * d) * scale.tokens_per_char(V)))
 
   def to_dict(self) -> dict[str, Any]:
     return {'params': dict(self.params),
@@ -78,7 +81,8 @@ class Approach:
 
   @classmethod
   def of_dict(cls, name: str, metric: str, values: Mapping[str, Any]) -> Approach:
-    needed = LAWS[metric].names if name == 'parametric' else LINEAR
+    needed = ((*LAWS['paper'][metric].names, *({'kappa'} & set(values['params'])))
+              if name == 'parametric' else LINEAR)
     return cls(name, metric, {k: float(values['params'][k]) for k in needed},
                {k: np.array(values['samples'][k], np.float64) for k in needed}
                if values['samples'] else {})
@@ -104,11 +108,7 @@ def at_any_cost(of: Approach, scale: Scale, N_nv: Any, H: Any, d: Any = None) ->
   if of.name != 'parametric' or of.metric != 'loss_unigram':
     return np.full(n.shape, np.nan)
   d = scale.width(n) if d is None else np.asarray(d, np.float64)
-  x, p = np.linspace(np.log(2), MOST, 600), of.params
-  V = np.exp(x)[:, None]
-  low = np.argmin(p['A2'] * (V * d) ** -p['alpha2']
-                  + p['B'] * (H * scale.tokens_per_char(V)) ** -p['beta'], 0)
-  return np.where((low > 0) & (low < len(x) - 1), np.exp(x[low]), np.nan)
+  return _least(of.params, scale, of.metric, n, d, lambda V: H)
 
 
 def minima(runs: Runs, metric: str) -> tuple[list[slices.Slice], list[Minimum]]:
@@ -152,13 +152,12 @@ def derivative(runs: Runs, metric: str, found: list[Minimum], drawn: list[list[M
 
 
 def parametric(runs: Runs, metric: str, tied: Mapping[str, str], bootstrap_: int, level: float,
-               seed: int = 0) -> fit.Fit:
-  """Approach 3: the metric's law fitted to all rows."""
-  chosen = laws.tie(LAWS[metric], tied)
-  known = {'N_nv': runs.N_nv, 'N_v': runs.V * runs.d, 'D': runs.D, 'H': runs.H}
+               form: str = 'paper') -> fit.Fit:
+  """Approach 3: the metric's law of a form (a key of LAWS) fitted to all rows."""
+  chosen = laws.tie(LAWS[form][metric], tied)
+  known = {'N_nv': runs.N_nv, 'N_v': runs.V * runs.d, 'V': runs.V, 'D': runs.D, 'H': runs.H}
   return fit.fit(chosen, {k: known[k] for k in chosen.inputs}, runs.losses[metric],
-                 groups=runs.group, bootstrap=bootstrap_, level=level, interval='bootstrap',
-                 seed=seed)
+                 groups=runs.group, bootstrap=bootstrap_, level=level, interval='bootstrap')
 
 
 def of_fit(found: fit.Fit, metric: str) -> Approach:
@@ -196,13 +195,20 @@ def _spread(best: dict[str, float], draws_of: list[dict[str, float] | None], dra
           for name in LINEAR}
 
 
-def _least_bits(p: Mapping[str, Any], scale: Scale, n: np.ndarray, c: np.ndarray, d: np.ndarray
-                ) -> np.ndarray:
-  """V of least A2 / N_v^alpha2 + B / H^beta with H = C / (6 (N_nv + V d) f(V)); nan at an end."""
+def _least(p: Mapping[str, Any], scale: Scale, metric: str, n: np.ndarray, d: np.ndarray,
+           text: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+  """V of least A2 / N_v^alpha2 + B / X^beta after text(V) characters; nan at an end of a grid.
+
+  X: tokens for L_u, characters for bits per byte; with kappa effective ones, and V instead of N_v.
+  """
   x = np.linspace(np.log(2), MOST, 600)
   V = np.exp(x)[:, None]  # [X, 1], below [S, X, n]
-  H = c / (6 * (n + V * d) * scale.tokens_per_char(V))
   q = {k: np.asarray(v)[..., None] if np.ndim(v) else v for k, v in p.items()}
-  loss = q['A2'] * (V * d) ** -q['alpha2'] + q['B'] * H ** -q['beta']
-  low = np.argmin(loss, -2)
-  return np.where((low > 0) & (low < len(x) - 1), np.exp(x[low]), np.nan)
+  data = text(V) * (scale.tokens_per_char(V) if metric == 'loss_unigram' else 1.0)
+  loss = (q['A2'] * (V if 'kappa' in q else V * d) ** -q['alpha2']
+          + q['B'] * (data * (V / 1000) ** -q.get('kappa', 0.0)) ** -q['beta'])
+  low = np.clip(np.argmin(loss, -2), 1, len(x) - 2)[..., None, :]
+  below, at, above = (np.take_along_axis(loss, low + i, -2)[..., 0, :] for i in (-1, 0, 1))
+  with np.errstate(all='ignore'):
+    best = x[low[..., 0, :]] + 0.5 * (below - above) / (below - 2 * at + above) * (x[1] - x[0])
+  return np.where((at <= below) & (at <= above), np.exp(best), np.nan)

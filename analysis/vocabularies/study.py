@@ -20,30 +20,41 @@ from analysis.vocabularies.runs import METRICS, Runs, Scale
 TIE = {'alpha1': 'beta'}  # as the paper does
 POINTS = 6  # of a table along compute
 R2, FACTOR = 0.97, 2.0  # what the checks ask for
+FORMS = ('auto', *approaches.LAWS)
 
 
 def of(runs: Runs, *, tied: Mapping[str, str] | None = None, bootstrap: int = 200,
-       level: float = 0.9, metrics: tuple[str, ...] = METRICS) -> dict[str, Any]:
-  """Both metrics, and where they part, as values that JSON can hold."""
+       level: float = 0.9, metrics: tuple[str, ...] = METRICS, form: str = 'auto',
+       ) -> dict[str, Any]:
+  """Both metrics, and where they part, as values that JSON can hold.
+
+  form: of approach 3's law, 'paper', 'rows' (laws/vocabulary_rows.py) or 'auto': the paper's where
+  it reaches R2, else rows.
+  """
   return {'kind': 'vocabulary', 'scale': runs.scale.to_dict(), 'level': level,
           'n_rows': len(runs), 'n_groups': int(runs.group.max()) + 1,
           'untied': 'C = 6 (N_nv + V d) D counts one matrix; an untied model costs the same FLOPs '
                     'and holds V d parameters more',
           'compression_error': float(np.max(np.abs(
               runs.scale.tokens_per_char(runs.V) * runs.H / runs.D - 1))),
-          'metrics': {m: of_metric(runs, m, TIE if tied is None else tied, bootstrap, level)
+          'metrics': {m: of_metric(runs, m, TIE if tied is None else tied, bootstrap, level,
+                                        form)
                       for m in metrics},
           'parting': parting.decomposition(runs)}
 
 
-def of_metric(runs: Runs, metric: str, tied: Mapping[str, str], bootstrap: int, level: float
-              ) -> dict[str, Any]:
+def of_metric(runs: Runs, metric: str, tied: Mapping[str, str], bootstrap: int, level: float,
+              form: str = 'auto') -> dict[str, Any]:
   """The three approaches under one metric, their tables and checks."""
   cuts, minima = approaches.minima(runs, metric)
   draws = approaches.drawn_weights(runs, bootstrap)
   one, drawn = approaches.isoflop(runs, metric, cuts, draws)
   two, roots = approaches.derivative(runs, metric, minima, drawn, draws)
-  found = approaches.parametric(runs, metric, tied, bootstrap, level)
+  tried = {name: approaches.parametric(runs, metric, tied, 0, level, name)
+           for name in approaches.LAWS}
+  r2 = {name: float(f.metrics['r2'] or 0) for name, f in tried.items()}
+  chosen = ('paper' if r2['paper'] >= R2 else 'rows') if form == 'auto' else form
+  found = approaches.parametric(runs, metric, tied, bootstrap, level, chosen)
   known = {a.name: a for a in (one, two, approaches.of_fit(found, metric)) if a is not None}
   answer: dict[str, Any] = {
       'approaches': {name: a.to_dict() for name, a in known.items()},
@@ -51,7 +62,8 @@ def of_metric(runs: Runs, metric: str, tied: Mapping[str, str], bootstrap: int, 
                  for m in minima],
       'slices': [{'N_nv': s.N_nv, 'C': s.C, 'V': s.V[s.at].tolist(), 'loss': s.loss.tolist()}
                  for s in cuts],
-      'refused': slices.refused(minima), 'derivative': roots, 'parametric': _of_fit(found),
+      'refused': slices.refused(minima), 'derivative': roots,
+      'parametric': _of_fit(found) | {'form': chosen, 'r2_of_forms': r2},
       'against_compute': table(known, runs.scale, *along(runs.scale), level),
       'against_size': table(known, runs.scale, *_by_size(runs), level)}
   return answer | {'checks': checks(answer), 'warnings': _warnings(answer, runs)}

@@ -37,6 +37,9 @@ def of_study(answer: Mapping[str, Any], metric: str) -> str:
   fitted = one['parametric']
   lines.append(f'parametric  {fitted["formula"]}'
                + ''.join(f', {x} = {y}' for x, y in fitted['tied'].items()))
+  lines.append(f'{"":11} R2 of the forms: '
+               + ', '.join(f'{k} {v:.4f}' for k, v in fitted['r2_of_forms'].items())
+               + f'; taken: {fitted["form"]}')
   for name, value in fitted['params'].items():
     ends = fitted['intervals'].get(name)
     lines.append(f'{"":11} {name:7}{value:12.6g}'

@@ -171,6 +171,12 @@ CASES['vocabulary_bits'] = Case(
     {'E': 0.7, 'A1': 30.0, 'A2': 90.0, 'B': 900.0, 'alpha1': 0.5, 'alpha2': 0.6, 'beta': 0.5},
     {'N_nv': _BITS['N_nv'], 'N_v': _BITS['V'] * 0.03 * _BITS['N_nv']**0.5, 'H': _BITS['H']},
     loss_scaled=True)
+CASES['vocabulary_bits_rows'] = Case(
+    {'E': 0.7, 'A1': 30.0, 'A2': 20.0, 'B': 900.0, 'alpha1': 0.5, 'alpha2': 0.6, 'beta': 0.5,
+     'kappa': 0.6}, _BITS, scaled=('N_nv', 'H'))
+CASES['vocabulary_rows'] = Case(
+    {'E': 2.9, 'A1': 28.0, 'A2': 20.0, 'B': 200.0, 'alpha1': 0.4, 'alpha2': 0.6, 'beta': 0.4,
+     'kappa': 0.6}, {'N_nv': _BITS['N_nv'], 'V': _BITS['V'], 'D': _BITS['H']}, scaled=('N_nv', 'D'))
 CASES['vocabulary'] = Case(
     _VOCABULARY_TRUTH,
     {'N_nv': _VOCABULARY['N_nv'], 'N_v': _VOCABULARY['N_v'],

@@ -7,7 +7,7 @@ import pytest
 
 from analysis import logs, vocabulary
 from analysis.laws import vocabulary as law
-from analysis.laws import vocabulary_bits
+from analysis.laws import vocabulary_bits, vocabulary_rows
 from analysis.vocabularies import approaches, parting, slices
 from analysis.vocabularies.approaches import Approach
 from analysis.vocabularies.runs import Scale
@@ -47,6 +47,7 @@ def test_each_approach_recovers_the_known_optimum(fitted):
     low, high = row['parametric']['interval']
     assert low <= row['parametric']['V'] <= high < 1.2 * low
   assert one['parametric']['params']['alpha2'] == pytest.approx(0.6, abs=0.03)
+  assert one['parametric']['form'] == 'paper' and 'taken: paper' in fitted[2]
   assert [c['met'] for c in one['checks']] == [True, True, True]
   assert 'wanted at least 0.97: met' in fitted[2]
   f = fitted[1]['scale']['compression']
@@ -117,6 +118,20 @@ def test_least_bits_are_least():
   text = p | {'A2': 1e-9, 'alpha2': 0.0}
   free = Approach('parametric', 'bits_per_byte', text).vocabulary(scale, 1e12, 1e18, d=1e-9)
   assert free[0] == pytest.approx(np.exp(0.2 / 0.017), rel=0.03)
+
+
+def test_the_form_with_rows_has_its_own_optimum():
+  """Least loss at equal compute, at a smaller V than with data that count alike for all."""
+  p = {'E': 3.0, 'A1': 20.0, 'A2': 40.0, 'B': 110.0, 'alpha1': 0.4, 'alpha2': 0.6, 'beta': 0.4,
+       'kappa': 1.0}
+  scale = Scale(vocabulary_study.F, (4e4,), (24.0,), {}, 0.0)
+  V = float(Approach('parametric', 'loss_unigram', p).vocabulary(scale, 4e4, 5e11)[0])
+  near = V * np.array([0.95, 1.0, 1.05])
+  loss = vocabulary_rows.LAW.predict(p, {'N_nv': 4e4, 'V': near, 'D': 5e11 / 6 / (
+      4e4 + 24 * near)})
+  assert loss.argmin() == 1
+  alike = Approach('parametric', 'loss_unigram', p | {'kappa': 0.0})
+  assert alike.vocabulary(scale, 4e4, 5e11)[0] > V
 
 
 def test_minima_that_are_none_are_refused():
