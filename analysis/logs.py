@@ -5,8 +5,9 @@ on), lineage, trunk (the lineage within the stage: what may share updates), pare
 width, step, share (of the run's steps, done), final, held_out, lr, peak_lr, N ... C_total, and per
 domain loss/<domain>, loss_se/..., bits_per_byte/..., loss_unigram/..., r/..., and
 loss_along/<domain> where runs end on more windows; the axis values of the study's runs as
-point/<field>. What cannot be read is skipped; how much that was stands in `table.attrs['skipped']`
-{what: count}.
+point/<field>; and of pruning kind (dense, sparse, static, lowrank, sltrain), sparsity (at the end),
+schedule (of the pruning), prune_start, prune_end (shares, as in the spec). What cannot be read is
+skipped; how much that was stands in `table.attrs['skipped']` {what: count}.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ RUN = ('run_id', 'study', 'stage', 'lineage', 'trunk', 'parent', 'seed', 'state'
        'share', 'final', 'held_out', 'lr', 'peak_lr')
 NUMBERS = ('N', 'N_nonembedding', 'N_average', 'N_v', 'V', 'D', 'C', 'C_counted', 'H', 'U', 'B',
            'D_total', 'C_total')
+# Of the weights that are not zero; a line from before there were any has those of the dense model.
+NONZERO = {'N_average_nonembedding': 'N_nonembedding', 'N_nonzero': 'N_nonembedding',
+           'N_final': 'N_nonembedding', 'density': None}
+PRUNING = ('kind', 'sparsity', 'schedule', 'prune_start', 'prune_end')
 LINE = ('step', 'lr', 'train_loss')
 DOMAIN = ('loss', 'loss_se', 'bits_per_byte', 'loss_unigram', 'r')
 
@@ -59,10 +64,13 @@ def load(workdir: str, study: str | None = None) -> pd.DataFrame:
       skipped['runs without an evaluation'] += 1
   _join_lineages(constants, _with_ancestors(workdir, raw))
   table = _table(constants, blocks)
-  first = [*RUN, *NUMBERS, 'train_loss']
+  first = [*RUN, *PRUNING, *NUMBERS, *NONZERO, 'train_loss']
   for name in first:
     if name not in table:
-      table[name] = pd.Series(dtype=object if name in RUN[:6] else float)
+      text = name in (*RUN[:6], 'kind', 'schedule')
+      table[name] = pd.Series(math.nan, table.index, dtype=object if text else float)
+  for name, dense in NONZERO.items():
+    table[name] = table[name].fillna(1.0 if dense is None else table[dense])
   table = table[first + sorted({str(c) for c in table} - set(first))]
   table.attrs['skipped'] = dict(skipped)
   return table
@@ -159,6 +167,10 @@ def _join_lineages(constants: list[dict[str, Any]], raw: Mapping[str, Any]) -> N
     data = rest.get('data', {})
     if 'mixture' in data:  # Shares that move are values of a schedule.
       rest['data'] = {k: v for k, v in data.items() if k not in ('domains', 'mixture')}
+    sparsity = rest.get('sparsity')
+    if isinstance(sparsity, dict):  # So are densities; what ranks the weights is not.
+      rest['sparsity'] = [sparsity.get('schedule') == 'constant', sparsity.get('scope'),
+                          sparsity.get('pattern')]
     groups.setdefault(json.dumps([rest, optim, windows], sort_keys=True), []).append(run)
   roots: dict[str, str] = {}
   parts: dict[tuple[str, ...], list[str]] = {}
@@ -210,7 +222,30 @@ def _run(folder: str, run: str, asked: dict[str, Any], skipped: Counter[str],
   return {'run_id': run, 'study': asked.get('study'), 'stage': asked.get('stage', 0),
           'lineage': run, 'parent': parent, 'seed': seed, 'state': state, 'width': _width(spec),
           'held_out': asked.get('held_out', False), 'peak_lr': peak, 'last_step': steps,
+          **_pruning(spec),
           **{f'point/{name}': _plain(value) for name, value in asked.get('point', {}).items()}}
+
+
+_KINDS = {'low_rank': 'lowrank', 'sltrain': 'sltrain'}
+
+
+def _pruning(spec: Any) -> dict[str, Any]:
+  """The columns PRUNING of a canonical spec."""
+  spec = spec if isinstance(spec, dict) else {}
+  model, sparsity = (spec.get(name) for name in ('model', 'sparsity'))
+  linear = model.get('linear') if isinstance(model, dict) else None
+  if not isinstance(sparsity, dict) or 'sparsity' not in sparsity:
+    return {'kind': _KINDS.get(str(linear), 'dense'), 'sparsity': 0.0, 'schedule': 'dense',
+            'prune_start': math.nan, 'prune_end': math.nan}
+  found = {name: sparsity.get(name, getattr(specs.SparsitySpec, name))
+           for name in ('sparsity', 'schedule', 'start', 'end')}
+  return {'kind': 'static' if found['schedule'] == 'constant' else 'sparse',
+          'sparsity': _number(found['sparsity']), 'schedule': str(found['schedule']),
+          'prune_start': _number(found['start']), 'prune_end': _number(found['end'])}
+
+
+def _number(value: Any) -> float:
+  return float(value) if type(value) in (int, float) else math.nan
 
 
 def _of_spec(spec: Any, skipped: Counter[str]) -> tuple[int, int | None, float | None]:
@@ -267,6 +302,7 @@ def _curve(path: str, skipped: Counter[str]) -> list[Block]:
 
 
 _LINE = operator.itemgetter(*LINE, *NUMBERS)
+_LINE_NONZERO = operator.itemgetter(*LINE, *NUMBERS, *NONZERO)
 _DOMAIN = operator.itemgetter(*DOMAIN)
 _NUMERIC = {int, float, type(None)}
 _NOT_A_LINE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
@@ -275,16 +311,18 @@ _NOT_A_LINE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 def _whole(lines: list[Any]) -> Block:
   """All lines of a curve at once. Raises KeyError and the like when one is not such a line."""
   domains = list(lines[0]['domains'])
+  extra = tuple(NONZERO) if 'density' in lines[0] else ()
+  get = _LINE_NONZERO if extra else _LINE
   if len(domains) == 1:  # The rule, and faster.
-    rows = [_LINE(line) + _DOMAIN(line['domains'][domains[0]]) for line in lines]
+    rows = [get(line) + _DOMAIN(line['domains'][domains[0]]) for line in lines]
   else:
-    rows = [sum((_DOMAIN(line['domains'][name]) for name in domains), _LINE(line))
+    rows = [sum((_DOMAIN(line['domains'][name]) for name in domains), get(line))
             for line in lines]
   if any(len(line['domains']) != len(domains) for line in lines):
     raise KeyError('domains')
   if {type(row[0]) for row in rows} != {int}:
     raise TypeError('step')
-  names = (*LINE, *NUMBERS, *(f'{name}/{domain}' for domain in domains for name in DOMAIN))
+  names = (*LINE, *NUMBERS, *extra, *(f'{name}/{domain}' for domain in domains for name in DOMAIN))
   block = _block(names, rows)
   along = [name for name in domains if 'loss_along' in lines[-1]['domains'][name]]
   return block if not along else _with_along(block, along, lines[-1])
@@ -306,6 +344,7 @@ def _alone(line: Any) -> Block:
   """One line, which need not have every number. Raises KeyError and the like as _whole does."""
   found: dict[str, Any] = {'step': int(line['step'])}
   found |= {name: line.get(name) for name in (*LINE[1:], *NUMBERS)}
+  found |= {name: line[name] for name in NONZERO if name in line}
   for domain, metrics in line['domains'].items():
     found |= {f'{name}/{domain}': metrics.get(name) for name in DOMAIN}
     if 'loss_along' in metrics:

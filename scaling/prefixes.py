@@ -4,7 +4,8 @@ What a run has done after t updates depends on its data, model, optimizer, seed,
 rates of updates 0 .. t - 1; two runs that agree in these share those t updates. Under a
 warmup-stable-decay schedule one trunk so serves every token budget, and each branches off for its
 decay. The study becomes a forest of segments: prefixes, each continuing its parent, and runs.
-Shares of domains that move count as the learning rates do. A run that starts from another
+Shares of domains that move, and densities, count as the learning rates do; a dense run has a
+program of its own, so it shares nothing with sparse ones. A run that starts from another
 (`init`) hangs below the end of the segment that makes what it starts from; a run is cut where
 others start from.
 
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from scaling import files, specs
+from scaling import files, pruning, specs
 from scaling.data import mixture
 from scaling.optim import schedules
 from scaling.runs import PREFIX
@@ -167,13 +168,15 @@ def _grow(found: dict[str, Segment], members: list[tuple[str, RunSpec]],
 
 
 def _acting(spec: RunSpec) -> np.ndarray:
-  """The values of all schedules, a row an update: its learning rate, and the domains' shares where
-  these move."""
+  """The values of all schedules, a row an update: its learning rate, the domains' shares where
+  these move, and the density where it is not 1 throughout."""
   before = spec.init.counted
-  rates = _rates(spec.optim, before + spec.steps)[before:, None]
-  if not mixture.moves(spec.data):
-    return rates
-  return np.concatenate([rates, mixture.weights(spec.data, np.arange(spec.steps), spec.steps)], 1)
+  columns = [_rates(spec.optim, before + spec.steps)[before:, None]]
+  if mixture.moves(spec.data):
+    columns.append(mixture.weights(spec.data, np.arange(spec.steps), spec.steps))
+  if not spec.sparsity.dense:
+    columns.append(pruning.densities(spec)[:, None])
+  return np.concatenate(columns, 1) if len(columns) > 1 else columns[0]
 
 
 @functools.lru_cache(maxsize=16)
@@ -254,7 +257,19 @@ def _timeless(spec: RunSpec) -> RunSpec:
   return dataclasses.replace(
       spec, steps=RunSpec.steps, optim=dataclasses.replace(spec.optim, **plain), data=data,
       evaluation=specs.EvalSpec(windows=spec.evaluation.windows,
-                                characters=spec.evaluation.characters))
+                                characters=spec.evaluation.characters),
+      sparsity=_ranking(spec.sparsity))
+
+
+def _ranking(sparsity: specs.SparsitySpec) -> specs.SparsitySpec:
+  """What decides which weights go, without how many go when; of sparse runs never the default."""
+  if sparsity.dense:
+    return sparsity
+  constant = sparsity.schedule == 'constant'
+  group = sparsity.group
+  return specs.SparsitySpec(
+      1 - group[0] / group[1] if group else 0.5, 'constant' if constant else 'one_shot', 0.0,
+      scope=sparsity.scope, pattern=sparsity.pattern)
 
 
 def _domains(data: specs.DataSpec) -> dict[str, specs.DomainSpec]:
@@ -273,6 +288,7 @@ def _history(spec: RunSpec) -> Any:
   return (spec.model, tuple(_domains(data).items()), *(getattr(data, name) for name in _DATA),
           mixture.moves(data), *(getattr(optim, name) for name in _OPTIM), spec.evaluation.windows,
           spec.evaluation.characters, spec.seed, _first_rate(optim, before, spec.steps),
+          _ranking(spec.sparsity),
           *(files.to_json(specs.canonical(getattr(spec, name))) for name in _OTHERS))
 
 
@@ -283,4 +299,4 @@ def _names(kind: type, *but: str) -> tuple[str, ...]:
 _DATA = _names(specs.DataSpec, 'domains', 'mixture')
 _OPTIM = _names(specs.OptimSpec, *SCHEDULE)
 # Fields of a RunSpec that this module does not know are taken to act from the start.
-_OTHERS = _names(RunSpec, 'model', 'data', 'optim', 'evaluation', 'steps', 'seed')
+_OTHERS = _names(RunSpec, 'model', 'data', 'optim', 'evaluation', 'sparsity', 'steps', 'seed')

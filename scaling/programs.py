@@ -63,7 +63,8 @@ class Settings:
 def key(shape: Shape, device_kind: str) -> str:
   """Names a shape on a kind of device."""
   described = {'model': canonical(shape.model), 'vocab_size': shape.vocab_size,
-               'length': shape.length, 'batch': shape.batch, 'optimizer': shape.optimizer}
+               'length': shape.length, 'batch': shape.batch, 'optimizer': shape.optimizer,
+               **({'sparse': True} if shape.sparse else {})}
   text = files.to_json([described, device_kind])
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 

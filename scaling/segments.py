@@ -91,7 +91,7 @@ class Claimed:
   segment: Segment
   lease: leases.Lease
   trunk: Trunk | None = None  # where it starts if it has no checkpoint of its own
-  before: int = 0  # tokens that its run's ancestors were trained on
+  before: stages.Before = stages.NOTHING  # what its run's ancestors took
   continued: bool = False  # whether other segments start from its end
 
   @property
@@ -153,7 +153,7 @@ class Queue:
         lease.release()
         continue
       claimed = Claimed(run, segment, lease, self._trunks.start(segment),
-                        stages.tokens_before(segment.spec, self._specs),
+                        stages.before(segment.spec, self._specs),
                         name in self._continued)
       self._handed.add(name)
       try:

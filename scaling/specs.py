@@ -32,6 +32,11 @@ COOLDOWNS = ('cosine', 'inverse_sqrt')
 MIXTURES = ('constant', 'step', 'temperature')
 SPACINGS = ('even', 'decaying')
 TOKENIZERS = ('bpe', 'bytes', 'symbols')
+LINEARS = ('dense', 'low_rank', 'sltrain')
+PRUNINGS = ('geometric', 'cubic', 'one_shot', 'constant')
+UNITS = ('compute', 'steps')
+SCOPES = ('global', 'layer')
+UNSTRUCTURED = 'unstructured'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +53,10 @@ class ModelSpec:
   tied_embeddings: bool = True
   rope_base: float = 10_000.0
   dtype: str = 'float32'  # of the activations; parameters are float32 (float64 under float64)
+  linear: str = 'dense'  # the blocks' matrices: W; (alpha / rank) A B; or the same + a sparse S
+  rank: int | None = None  # low_rank, sltrain: of A B
+  alpha: float | None = None  # low_rank, sltrain; None: the rank, so that the factor is 1
+  support: float | None = None  # sltrain: the share of W where S is not zero, random and fixed
 
   @property
   def head_size(self) -> int:  # K
@@ -71,6 +80,24 @@ class ModelSpec:
     if self.width % (2 * self.heads):
       raise bad(f'{path}.heads', self.heads,
                 f'2 * heads must divide width = {self.width} (rotary positions turn pairs)')
+    self._check_linear(path)
+
+  def _check_linear(self, path: str) -> None:
+    _one_of(self, path, 'linear', LINEARS)
+    for name in ('rank', 'alpha', 'support'):
+      value = getattr(self, name)
+      if value is not None and self.linear not in (
+          ('sltrain',) if name == 'support' else LINEARS[1:]):
+        raise bad(f'{path}.{name}', value, f'linear = {self.linear} has none')
+    if self.linear == 'dense':
+      return
+    if self.rank is None or not 0 < self.rank <= min(self.width, self.hidden):
+      raise bad(f'{path}.rank', self.rank, f'linear = {self.linear} needs it, in '
+                f'[1, {min(self.width, self.hidden)}]')
+    if self.alpha is not None:
+      _positive(self, path, 'alpha')
+    if self.linear == 'sltrain' and (self.support is None or not 0 < self.support < 1):
+      raise bad(f'{path}.support', self.support, 'linear = sltrain needs it, in (0, 1)')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -322,6 +349,93 @@ class InitSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class SparsitySpec:
+  """Which share of the linear layers' weights is not zero, and when (scaling/sparsity.py).
+
+  Magnitude pruning along a ramp (geometric, cubic) or at once (one_shot), or a random support from
+  the first update on (constant). What a schedule does not look at is set to one value, and a
+  sparsity of 0 to the default, so that equal schedules are equal specs.
+  """
+
+  VERSION: ClassVar[int] = 1
+  sparsity: float = 0.0  # of the linear layers' weights, at the end; 0: dense
+  schedule: str = 'geometric'
+  start: float = 0.25  # of the ramp, or the one pruning, as a share of
+  end: float = 0.75
+  unit: str = 'compute'  # that of the linear layers; or the steps
+  every: int = 100  # steps from one pruning to the next, to within half of one
+  scope: str = 'global'  # weights are ranked over all layers, or each layer by itself
+  pattern: str = UNSTRUCTURED  # or 'n:m': n of every m weights along a layer's inputs
+
+  def __post_init__(self) -> None:
+    default = SparsitySpec.__dataclass_fields__
+    fixed: dict[str, Any] = {}
+    if self.sparsity == 0 and self._fault is None:
+      fixed = {name: field.default for name, field in default.items()}
+    elif self.schedule == 'constant':
+      fixed = {'start': 0.0, 'end': 0.0, 'unit': 'steps', 'every': default['every'].default}
+    elif self.schedule == 'one_shot':
+      fixed = {'end': self.start, 'every': default['every'].default}
+    if self.pattern != UNSTRUCTURED and self.sparsity:
+      fixed['scope'] = 'layer'  # Ranks are within a group of m in any case.
+    for name, value in fixed.items():
+      object.__setattr__(self, name, value)
+
+  @property
+  def dense(self) -> bool:
+    return self.sparsity == 0
+
+  @property
+  def group(self) -> tuple[int, int] | None:
+    """(n, m) of a pattern n:m."""
+    if self.pattern == UNSTRUCTURED:
+      return None
+    n, _, m = self.pattern.partition(':')
+    return int(n), int(m)
+
+  @property
+  def _share(self) -> float | None:
+    """n / m of a pattern, None when it is none."""
+    if not re.fullmatch(r'[1-9]\d?:[1-9]\d?', self.pattern):
+      return None
+    n, m = map(int, self.pattern.split(':'))
+    return n / m if n < m else None
+
+  @property
+  def _fault(self) -> tuple[str, str] | None:
+    """The first field that cannot be, and why."""
+    if not 0 <= self.sparsity < 1:
+      return 'sparsity', 'it must lie in [0, 1)'
+    for name, allowed in (('schedule', PRUNINGS), ('unit', UNITS), ('scope', SCOPES)):
+      if getattr(self, name) not in allowed:
+        return name, f'allowed are {", ".join(allowed)}'
+    for name in ('start', 'end'):
+      if not 0 <= getattr(self, name) <= 1:
+        return name, 'it must lie in [0, 1]'
+    if self.end < self.start:
+      return 'end', f'it must not lie before start = {self.start:g}'
+    if self.start == 1:
+      return 'start', 'it must lie before the end of the run'
+    if self.every < 1:
+      return 'every', 'it must be positive'
+    if self.pattern == UNSTRUCTURED:
+      return None
+    share = self._share
+    if share is None:
+      return 'pattern', f'it must be {UNSTRUCTURED} or n:m with n < m, such as 2:4'
+    if self.schedule not in ('one_shot', 'constant'):
+      return 'schedule', f'the pattern {self.pattern} needs one_shot or constant'
+    if abs(1 - share - self.sparsity) > 1e-9:
+      return 'sparsity', f'the pattern {self.pattern} has {1 - share:g}'
+    return None
+
+  def check(self, path: str) -> None:
+    if self._fault is not None:
+      name, why = self._fault
+      raise bad(f'{path}.{name}', getattr(self, name), why)
+
+
+@dataclasses.dataclass(frozen=True)
 class RunSpec:
   """Everything that determines one training run."""
 
@@ -331,6 +445,7 @@ class RunSpec:
   optim: OptimSpec = OptimSpec()
   evaluation: EvalSpec = EvalSpec()
   init: InitSpec = InitSpec()
+  sparsity: SparsitySpec = SparsitySpec()
   steps: int = 1000
   seed: int = 0
 
@@ -345,10 +460,11 @@ class RunSpec:
     return self.evaluation.steps(self.steps)
 
   def check(self, path: str = 'base') -> None:
-    for name in ('model', 'data', 'optim', 'evaluation', 'init'):
+    for name in ('model', 'data', 'optim', 'evaluation', 'init', 'sparsity'):
       getattr(self, name).check(f'{path}.{name}')
     for name, domain in self.data.domains.items():
       domain.check(f'{path}.data.domains.{name}')
+    self._check_sparsity(path)
     _positive(self, path, 'steps')
     if not 0 <= self.seed < 2**31:
       raise bad(f'{path}.seed', self.seed, 'it must lie in [0, 2**31)')
@@ -362,6 +478,19 @@ class RunSpec:
       raise bad(f'{path}.optim.warmup_steps', warmup, f'it must be below steps = {total}')
     if self.optim.schedule == 'infinite':
       self._check_phases(path, total)
+
+  def _check_sparsity(self, path: str) -> None:
+    if self.sparsity.dense:
+      return
+    if self.model.linear != 'dense':
+      raise bad(f'{path}.sparsity.sparsity', self.sparsity.sparsity,
+                f'it must be 0 with model.linear = {self.model.linear}')
+    if self.sparsity.group is not None:
+      m = self.sparsity.group[1]
+      for name in ('width', 'hidden'):
+        if getattr(self.model, name) % m:
+          raise bad(f'{path}.sparsity.pattern', self.sparsity.pattern,
+                    f'{m} must divide the inputs of every layer, {getattr(self.model, name)}')
 
   def _check_phases(self, path: str, total: int) -> None:
     """Raises InputError unless an infinite schedule reaches its constant rate."""

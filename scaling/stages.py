@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from scaling import files, runs, specs
+from scaling import accounting, files, pruning, runs, specs
 from scaling.data import mixture
 from scaling.errors import InputError, bad
 from scaling.runs import Run
@@ -50,6 +50,7 @@ def check(spec: RunSpec, parent: RunSpec) -> None:
     raise bad('config.base.init.schedule_step', spec.init.schedule_step,
               f'the parent {spec.init.run} went on in a schedule itself, which has counted '
               f'{counted} updates there')
+  _check_sparsity(spec, parent)
   for name in ('tokenizer', 'vocab_size', 'trained_on', 'length', 'block_characters'):
     mine, its = getattr(spec.data, name), getattr(parent.data, name)
     if mine != its and (name not in ('length', 'block_characters') or spec.init.data):
@@ -78,6 +79,22 @@ def check(spec: RunSpec, parent: RunSpec) -> None:
               'goes on with its moments')
 
 
+def _check_sparsity(spec: RunSpec, parent: RunSpec) -> None:
+  """A dense child of a sparse parent has its zeros revive; of a sparse child they stay, so its
+  density must begin where the parent's is: it goes on with the parent's masks."""
+  mine, its = spec.sparsity, parent.sparsity
+  if mine.dense or its.dense:
+    return
+  assert spec.init.step is not None
+  counts = pruning.counts(its, parent.model, parent.steps)
+  if (mine.schedule != 'constant' or (mine.scope, mine.pattern) != (its.scope, its.pattern)
+      or counts.at(spec.init.step) != pruning.counts(mine, spec.model, 1).final):
+    raise bad('config.base.sparsity', f'{mine.schedule} to {mine.sparsity:g}',
+              f'the parent {spec.init.run} has a density of '
+              f'{counts.at(spec.init.step) / counts.whole:.4g} there, and a density never rises: '
+              'give the schedule constant with that sparsity, scope and pattern, or 0 for dense')
+
+
 def drawn(spec: RunSpec, step: int) -> dict[str, float]:
   """Sequences of each domain that a run takes in its first `step` updates, to within three."""
   sums = mixture.sums(spec.data, np.array([step]), spec.steps)[0] * spec.data.batch
@@ -103,13 +120,27 @@ def inherited(spec: RunSpec, runs_by_id: Mapping[str, RunSpec]) -> dict[str, flo
   return found
 
 
-def tokens_before(spec: RunSpec, runs_by_id: Mapping[str, RunSpec]) -> int:
-  """Tokens that the ancestors of a run were trained on, up to where their children start."""
-  total = 0
+class Before(NamedTuple):
+  """What the ancestors of a run took, up to where their children start."""
+
+  tokens: int = 0
+  flops: float = 0  # 6 N D, by the weights that were not zero
+
+
+NOTHING = Before()
+
+
+def before(spec: RunSpec, runs_by_id: Mapping[str, RunSpec]) -> Before:
+  """Tokens and FLOPs of a run's ancestors."""
+  tokens, flops = 0, 0
   while spec.init.run in runs_by_id:
     step, spec = spec.init.step or 0, runs_by_id[spec.init.run]
-    total += step * spec.data.tokens_per_step
-  return total
+    counts = pruning.counts(spec.sparsity, spec.model, spec.steps)
+    N = accounting.parameters(spec.model, spec.data.vocab_size)
+    tokens += step * spec.data.tokens_per_step
+    flops += accounting.flops_6n(spec.data.tokens_per_step) * (
+        step * (N - counts.whole) + counts.total(step))
+  return Before(tokens, flops)
 
 
 def parents(runs_of_study: Mapping[str, RunSpec], workdir: str) -> dict[str, RunSpec]:

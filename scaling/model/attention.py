@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from scaling.model import layers
+from scaling.model import layers, linears
 from scaling.specs import ModelSpec
 
 Attend = Callable[[Array, Array, Array], Array]  # q, k, v [B, L, H, K] -> out [B, L, H, K]
@@ -26,8 +26,9 @@ class Attention(nnx.Module):
   def __init__(self, spec: ModelSpec, key: Array):
     D, dtype = spec.width, layers.param_dtype(spec)
     self.head_size, self.rope_base = spec.head_size, spec.rope_base
-    self.qkv = layers.matrix(layers.fold(key, 'qkv'), (D, 3 * D), D**-0.5, dtype)
-    self.out = layers.matrix(layers.fold(key, 'out'), (D, D), (2 * spec.layers * D) ** -0.5, dtype)
+    self.qkv = linears.create(spec, layers.fold(key, 'qkv'), (D, 3 * D), D**-0.5, dtype)
+    self.out = linears.create(spec, layers.fold(key, 'out'), (D, D),
+                              (2 * spec.layers * D) ** -0.5, dtype)
     self.qk_norm = spec.qk_norm
     if spec.qk_norm:
       self.q_norm = layers.RMSNorm(spec.head_size, dtype)
@@ -35,14 +36,14 @@ class Attention(nnx.Module):
 
   def __call__(self, x_BxLxD: Array, attend: Attend) -> Array:
     B, L, _ = x_BxLxD.shape  # The heads are those of the matrices: all, or this device's.
-    qkv = layers.linear(x_BxLxD, self.qkv[...]).reshape(B, L, 3, -1, self.head_size)
+    qkv = linears.apply(self.qkv, x_BxLxD).reshape(B, L, 3, -1, self.head_size)
     q_BxLxHxK, k_BxLxHxK, v_BxLxHxK = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]
     if self.qk_norm:
       q_BxLxHxK, k_BxLxHxK = self.q_norm(q_BxLxHxK), self.k_norm(k_BxLxHxK)
     q_BxLxHxK = rotate(q_BxLxHxK, self.rope_base)
     k_BxLxHxK = rotate(k_BxLxHxK, self.rope_base)
     out_BxLxHxK = attend(q_BxLxHxK, k_BxLxHxK, v_BxLxHxK)
-    return layers.linear(out_BxLxHxK.reshape(B, L, -1), self.out[...])
+    return linears.apply(self.out, out_BxLxHxK.reshape(B, L, -1))
 
 
 def rotate(x_BxLxHxK: Array, base: float) -> Array:

@@ -107,24 +107,6 @@ def rms_norm(x: Array, scale: Array) -> Array:
   return (wide * inverse).astype(x.dtype) * scale.astype(x.dtype)
 
 
-class FeedForward(nnx.Module):
-  """swiglu: (silu(x W_gate) * (x W_up)) W_down (Shazeer 2020); gelu: gelu(x W_up) W_down.
-
-  W_gate and W_up are one matrix [D, 2 F], the gate first. gelu is the tanh form.
-  """
-
-  def __init__(self, spec: ModelSpec, key: Array):
-    D, F, dtype = spec.width, spec.hidden, param_dtype(spec)
-    self.gated = spec.activation == 'swiglu'
-    self.up = matrix(fold(key, 'up'), (D, 2 * F if self.gated else F), D**-0.5, dtype)
-    self.down = matrix(fold(key, 'down'), (F, D), (2 * spec.layers * F) ** -0.5, dtype)
-
-  def __call__(self, x_BxLxD: Array) -> Array:
-    h_BxLxF = linear(x_BxLxD, self.up[...])
-    h_BxLxF = gated_silu(h_BxLxF) if self.gated else jax.nn.gelu(h_BxLxF)
-    return linear(h_BxLxF, self.down[...])
-
-
 @jax.custom_vjp
 def gated_silu(h_BxLx2F: Array) -> Array:
   """silu(gate) * up of the halves (gate, up); with s = sigmoid(gate) and the gradient g, the

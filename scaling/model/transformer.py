@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from scaling.model import attention, layers
+from scaling.model import attention, layers, linears
 from scaling.specs import ModelSpec
 
 Params = dict[str, Array]  # 'blocks.0.attention.qkv' -> array
@@ -32,6 +32,26 @@ class Split(NamedTuple):
 UNSPLIT = Split()
 
 
+class FeedForward(nnx.Module):
+  """swiglu: (silu(x W_gate) * (x W_up)) W_down (Shazeer 2020); gelu: gelu(x W_up) W_down.
+
+  W_gate and W_up are one matrix [D, 2 F], the gate first. gelu is the tanh form.
+  """
+
+  def __init__(self, spec: ModelSpec, key: Array):
+    D, F, dtype = spec.width, spec.hidden, layers.param_dtype(spec)
+    self.gated = spec.activation == 'swiglu'
+    self.up = linears.create(spec, layers.fold(key, 'up'), (D, 2 * F if self.gated else F),
+                             D**-0.5, dtype)
+    self.down = linears.create(spec, layers.fold(key, 'down'), (F, D),
+                               (2 * spec.layers * F) ** -0.5, dtype)
+
+  def __call__(self, x_BxLxD: Array) -> Array:
+    h_BxLxF = linears.apply(self.up, x_BxLxD)
+    h_BxLxF = layers.gated_silu(h_BxLxF) if self.gated else jax.nn.gelu(h_BxLxF)
+    return linears.apply(self.down, h_BxLxF)
+
+
 class Block(nnx.Module):
   """x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
@@ -40,7 +60,7 @@ class Block(nnx.Module):
     self.attention_norm = layers.RMSNorm(spec.width, dtype)
     self.attention = attention.Attention(spec, layers.fold(key, 'attention'))
     self.feed_forward_norm = layers.RMSNorm(spec.width, dtype)
-    self.feed_forward = layers.FeedForward(spec, layers.fold(key, 'feed_forward'))
+    self.feed_forward = FeedForward(spec, layers.fold(key, 'feed_forward'))
 
   def __call__(self, x_BxLxD: Array, attend: attention.Attend, split: Split = UNSPLIT) -> Array:
     h_BxLxD = split.enter(self.attention_norm(x_BxLxD))

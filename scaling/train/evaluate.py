@@ -25,11 +25,12 @@ from typing import Any
 
 import numpy as np
 
-from scaling import accounting
+from scaling import accounting, pruning
 from scaling.data import mixture
 from scaling.data.feed import Feed
 from scaling.optim import schedules
 from scaling.specs import RunSpec
+from scaling.stages import NOTHING, Before
 
 # Train losses are summed as integers of 2**-40 nats: such a sum is exact, so it does not depend on
 # where a run was cut into pieces.
@@ -82,25 +83,35 @@ class Windows:
 
 def curve_line(spec: RunSpec, feed: Feed, step: int, drawn: tuple[int, ...],
                loss_sum: int, loss_count: int, metrics: Mapping[str, Mapping[str, float]],
-               before: int = 0) -> dict[str, Any]:
+               before: Before = NOTHING) -> dict[str, Any]:
   """One evaluation, with every convention of size and compute (docs/formats.md).
 
-  `before`: tokens of the run's ancestors, which the totals count.
+  `before`: what the run's ancestors took, which the totals count.
   """
   model, data = spec.model, spec.data
-  N = accounting.parameters(model, data.vocab_size)
+  N, inner = accounting.parameters(model, data.vocab_size), accounting.non_embedding(model)
+  counts = pruning.counts(spec.sparsity, model, spec.steps)
+  gone: float = 0  # of the weights: the mean over the updates so far of those pruned
+  average: float = 1  # and of the density
+  if counts.steps:
+    mean = counts.total(step) / step
+    gone, average = counts.whole - mean, mean / counts.whole
   seen = feed.seen(drawn)
   D = step * data.tokens_per_step
-  per_token = accounting.flops_6n(N)  # Ancestors are of the same shape.
+  C = accounting.flops_6n(1) * (N - gone) * D
   shares = dict(zip(feed.names, mixture.weights(data, np.array([step - 1]), spec.steps)[0].tolist(),
                     strict=True))
   return {
       'step': step,
       'lr': float(schedules.of_run(spec, step - 1)),
-      'N': N, 'N_nonembedding': accounting.non_embedding(model), 'N_average': N,
+      'N': N, 'N_nonembedding': inner, 'N_average': N - gone,
+      'N_average_nonembedding': inner - gone,
+      'N_nonzero': inner - counts.whole + counts.at(step),
+      'N_final': inner - counts.whole + counts.final, 'density': counts.at(step) / counts.whole,
       'N_v': accounting.vocabulary(model, data.vocab_size), 'V': data.vocab_size,
-      'D': D, 'D_total': D + before, 'C': per_token * D, 'C_total': per_token * (D + before),
-      'C_counted': accounting.counted_flops(model, data.vocab_size, data.length) * D,
+      'D': D, 'D_total': D + before.tokens, 'C': C, 'C_total': C + before.flops,
+      'C_counted': accounting.counted_flops(model, data.vocab_size, data.length,
+                                            density=average) * D,
       'H': sum(s['characters'] for s in seen.values()),
       'U': sum(s['unique'] for s in seen.values()),
       'B': data.tokens_per_step,

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from scaling import pruning
 from scaling.data.feed import Feed
 from scaling.runs import Run
 from scaling.segments import Claimed, Unsound
@@ -38,6 +39,7 @@ class Lane:
     self.loss_sum, self.loss_count = position.loss_sum, position.loss_count
     self.curve = curve
     self.eval_steps = frozenset(claimed.segment.eval_steps)
+    self.prunings = dict(pruning.events(self.spec.sparsity, self.spec.steps))  # density by step
     evaluation = self.spec.evaluation
     self._windows = {name: evaluate.Windows(feed, name, evaluation.windows,
                                             characters=evaluation.characters)
@@ -50,8 +52,9 @@ class Lane:
 
   @property
   def next_event(self) -> int:
-    """The next step at which it is evaluated or ends."""
-    return min((s for s in self.eval_steps if s > self.step), default=self.last)
+    """The next step at which it is evaluated, pruned, or ends."""
+    return min((s for s in (*self.eval_steps, *self.prunings, self.last) if s > self.step),
+               default=self.last)
 
   def windows(self, step: int) -> dict[str, evaluate.Windows]:
     """What it is evaluated on after `step`, by domain."""

@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
+from scaling import pruning
 from scaling.leases import LeaseLost
 from scaling.optim import schedules
 from scaling.segments import Claimed
 from scaling.train import checkpoint, evaluate
 from scaling.train.lanes import Lane
+from scaling.train.masks import Kind
 from scaling.train.pack import Pack, one_line, out_of_memory
 from scaling.train.shape import hyper
 from scaling.train.step import DIVERGED
@@ -105,6 +107,7 @@ class Loop:
     n = min(program.chunk, *(lane.next_event - lane.step for _, lane in lanes))
     assert pack.state is not None  # There are lanes, and the first one made it.
     checkpoint.forget()
+    self._prune(lanes)
     R, K, shape = program.lanes, program.chunk, program.shape
     with pack.clock('data'):
       tokens = pack.options.batches.gather(program, lanes, n)
@@ -130,6 +133,22 @@ class Loop:
     self._pending.append(Turn([(i, lane, lane.step) for i, lane in lanes], n,
                               metrics['loss'], metrics['grad_norm'], due, nll))
     self._settle(leave=1)
+
+  def _prune(self, lanes: list[tuple[int, Lane]]) -> None:
+    """Prunes the lanes that are due: after the evaluation of a step, before its update."""
+    pack, R = self.pack, self.pack.program.lanes
+    due = [(i, lane, lane.prunings[lane.step]) for i, lane in lanes if lane.step in lane.prunings]
+    for kind in {Kind.of(lane.spec.sparsity): None for _, lane, _ in due}:
+      chosen, seeds, keep = np.zeros(R, bool), np.zeros(R, np.uint32), {}
+      for i, lane, density in due:
+        if Kind.of(lane.spec.sparsity) == kind:
+          chosen[i], seeds[i] = True, lane.spec.seed
+          keep[i] = pruning.keep(lane.spec.sparsity, lane.spec.model, density)
+      assert pack.state is not None
+      none = (0,) * max(map(len, keep.values()))
+      with pack.clock('train'):  # The first time it compiles, for a second or so.
+        pack.state = pack.program.prune(
+            pack.state, kind, chosen, np.array([keep.get(i, none) for i in range(R)]), seeds)
 
   def _settle(self, leave: int = 0) -> None:
     """Fetches the oldest turns' numbers, all but `leave`, and writes the curve lines they give."""

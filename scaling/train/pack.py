@@ -100,7 +100,7 @@ class Pack:
       with self.clock('compile'):  # Of the init, the first time; then it takes no time.
         state = self.program.fresh(claimed.spec.seed)
     else:
-      state = PackState(**arrays)
+      state = self.program.adopt(arrays)
       counted = int(arrays['count']) - position.step
       if trunk is None:
         kind = '' if claimed.segment.shared else 'run '

@@ -15,10 +15,11 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh
 
+from scaling import accounting
 from scaling.errors import bad
 from scaling.optim.optimizers import Hyper
 from scaling.specs import OPTIMIZERS
-from scaling.train import layout, sharding, state, step
+from scaling.train import layout, masks, sharding, state, step
 from scaling.train.kernels import Kernels, precision
 from scaling.train.layout import Layout
 from scaling.train.shape import Shape
@@ -50,6 +51,7 @@ class Program:
     device = self.mesh.devices.flat[0]
     self.form = lane_form(device.platform)
     self.compilations = 0
+    self._pruners: dict[masks.Kind, Callable[..., Any]] = {}
     self._compiling = threading.Lock()
     _check(self)
     self.kernels = kernels or Kernels.of(shape.model, shape.vocab_size, shape.length,
@@ -84,6 +86,21 @@ class Program:
     lane = jax.tree.map(np.asarray, lane)
     return self._replace(pack, self._put(np.int32(i), sharding.ALL),
                          self._put(lane, self._lane_specs))
+
+  def adopt(self, arrays: Mapping[str, Any]) -> PackState:
+    """A lane from a checkpoint's arrays, of this shape or, dense or sparse, of its parent's."""
+    return state.of_arrays(arrays, self.shape.model, self.shape.sparse)
+
+  def prune(self, pack: PackState, kind: masks.Kind, due: np.ndarray, keep: np.ndarray,
+            seeds: np.ndarray) -> PackState:
+    """Dispatches a pruning of the lanes that are `due` (bool [R]) and fetches nothing.
+
+    keep: int32 [R, 1 or linear layers], the weights that stay (pruning.keep); seeds [R]: of random
+    supports. The pack is donated; lanes that are not due keep their arrays.
+    """
+    return self._pruner(kind)(pack, *(self._put(np.asarray(values, dtype), sharding.LANES)
+                                     for values, dtype in ((due, bool), (keep, np.int32),
+                                                           (seeds, np.uint32))))
 
   # Training and evaluation.
 
@@ -191,6 +208,28 @@ class Program:
     return self._compiled(local, (self._pack_specs.params, S.WINDOWS), S.WINDOW_LOSSES,
                           (self._abstract_pack.params, windows))
 
+  def _pruner(self, kind: masks.Kind) -> Callable[..., Any]:
+    """Compiled when it is first needed."""
+    if kind in self._pruners:
+      return self._pruners[kind]
+    prune = functools.partial(masks.prune, self.shape.model, kind)
+
+    def one(lane):
+      pack, due, keep, seed = lane
+      return lax.cond(due, prune, lambda pack, *_: pack, pack, keep, seed)
+
+    def local(*lanes):
+      return jax.vmap(one)(lanes) if self.form == 'vmap' else lax.map(one, lanes)
+
+    S = sharding
+    columns = len(accounting.linears(self.shape.model)) if kind.each else 1
+    self._pruners[kind] = self._compiled(
+        local, (self._pack_specs, *[S.LANES] * 3), self._pack_specs,
+        (self._abstract_pack, self._abstract((self.lanes,), bool, S.LANES),
+         self._abstract((self.lanes, columns), np.int32, S.LANES),
+         self._abstract((self.lanes,), np.uint32, S.LANES)), donate=(0,))
+    return self._pruners[kind]
+
   def _compiled(self, local, in_specs, out_specs, arguments, donate=()) -> Callable[..., Any]:
     """`local`, what each device does with its part, compiled for exactly these arguments."""
     mapped = jax.shard_map(local, mesh=self.mesh, in_specs=in_specs, out_specs=out_specs,
@@ -201,8 +240,7 @@ class Program:
 
   @functools.cached_property
   def _abstract_lane(self) -> PackState:
-    return jax.eval_shape(functools.partial(state.fresh, self.shape.model, self.shape.vocab_size),
-                          jax.ShapeDtypeStruct((), np.uint32))
+    return jax.eval_shape(self._fresh_lane, jax.ShapeDtypeStruct((), np.uint32))
 
   @functools.cached_property
   def _lane_specs(self) -> PackState:
@@ -223,7 +261,12 @@ class Program:
 
   @functools.cached_property
   def _fresh(self):
-    return jax.jit(functools.partial(state.fresh, self.shape.model, self.shape.vocab_size))
+    return jax.jit(self._fresh_lane)
+
+  @functools.cached_property
+  def _fresh_lane(self) -> Callable[..., PackState]:
+    return functools.partial(state.fresh, self.shape.model, self.shape.vocab_size,
+                             sparse=self.shape.sparse)
 
   @functools.cached_property
   def _take(self):
@@ -253,6 +296,10 @@ def _check(program: Program) -> None:
       raise bad(name, getattr(program, name), 'it must be >= 1')
   if program.lanes % mesh.shape['run']:
     raise bad('lanes', program.lanes, f'the run axis, {mesh.shape["run"]}, must divide it')
+  split = mesh.shape['fsdp'] * mesh.shape['tensor']
+  if split > 1 and (shape.sparse or shape.model.linear != 'dense'):
+    raise bad('--mesh', f'fsdp * tensor = {split}', 'a sparse or low-rank model is not split over '
+              'devices: its lanes have one each, or share a batch (data)')
   layout.check(shape.model, shape.batch, program.accumulation, mesh)
   if shape.model.dtype == 'float64' and jax.dtypes.canonicalize_dtype(float) != 'float64':
     raise bad('model.dtype', 'float64', 'it needs jax_enable_x64')

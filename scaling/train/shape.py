@@ -18,11 +18,13 @@ class Shape:
   length: int  # L
   batch: int  # B
   optimizer: str = 'adamw'
+  sparse: bool = False  # whether weights are masked: a program of its own
 
   @classmethod
   def of(cls, spec: RunSpec) -> Shape:
     data = spec.data
-    return cls(spec.model, data.vocab_size, data.length, data.batch, spec.optim.optimizer)
+    return cls(spec.model, data.vocab_size, data.length, data.batch, spec.optim.optimizer,
+               not spec.sparsity.dense)
 
 
 def hyper(spec: RunSpec) -> dict[str, float]:

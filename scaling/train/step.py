@@ -81,19 +81,29 @@ def train_step(model: ModelSpec, vocab_size: int, lane: PackState, tokens_BxL1: 
                kernels: Kernels = DEFAULT) -> tuple[PackState, Array, Array]:
   """One update of one lane: (lane', loss, gradient norm before clipping).
 
+  Masked weights are zero before and after, so the forward pass needs no mask; their gradients count
+  for nothing, in the norm either, and their moments stay and decay.
   When the loss or the norm is not finite, or the loss exceeds DIVERGED ln V, the arrays stay as
   they were and `diverged` becomes the 1-based number of this step.
   """
   loss, grads = gradients(model, vocab_size, lane.params, tokens_BxL1, accumulation, layout,
                           kernels)
+  grads = masked(grads, lane.masks)
   norm = layout.norm(grads)
   good = jnp.isfinite(loss) & jnp.isfinite(norm) & (loss <= DIVERGED * math.log(vocab_size))
   updated = optimizers.adamw(lane.params, lane.mu, lane.nu, grads, norm, lane.count, lr, hyper)
+  updated = masked(updated[0], lane.masks), *updated[1:]
   params, mu, nu = jax.tree.map(
       lambda new, old: jnp.where(good, new, old), updated, (lane.params, lane.mu, lane.nu))
   count = lane.count + good.astype(jnp.int32)
   diverged = jnp.where(good, lane.diverged, lane.count + 1)
-  return PackState(params, mu, nu, count, diverged), loss, norm
+  return PackState(params, mu, nu, count, diverged, lane.masks), loss, norm
+
+
+def masked(arrays: transformer.Params, masks: transformer.Params) -> transformer.Params:
+  """The arrays, exactly zero where a mask is False; masks are of some of them."""
+  return {name: jnp.where(masks[name], a, 0) if name in masks else a
+          for name, a in arrays.items()}
 
 
 def train_steps(model: ModelSpec, vocab_size: int, lane: PackState, tokens_KxBxL1: Array,

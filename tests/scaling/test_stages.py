@@ -52,7 +52,7 @@ def test_three_stages_are_a_chain():
   for run in runs:
     if run.stage == 0:
       assert by_id[run.spec.init.run].init.run in by_id
-      assert stages.tokens_before(run.spec, by_id) == (80 + 40) * 4 * 32
+      assert stages.before(run.spec, by_id).tokens == (80 + 40) * 4 * 32
 
 
 def test_a_chain_counts_the_schedule_from_its_first_run():

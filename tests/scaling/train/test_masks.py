@@ -1,0 +1,194 @@
+"""Pruning on the device, and sweeps of pruned runs in one process."""
+
+import dataclasses
+import json
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scaling import accounting, leases, prefixes, pruning, specs, study
+from scaling.data import token_store
+from scaling.model import linears
+from scaling.runs import Run
+from scaling.segments import Queue
+from scaling.specs import ModelSpec, SparsitySpec
+from scaling.train import checkpoint, masks, state
+from scaling.train.loop import Loop
+from scaling.train.pack import Options, Pack
+from scaling.train.program import Program, Shape
+from tests.scaling import sparse
+from tests.scaling.train import packs
+
+MODEL = ModelSpec(layers=2, width=16, heads=2)
+
+
+def lane(**changes):
+  """One lane with many equal weights."""
+  made = state.fresh(MODEL, 24, 0, sparse=True)
+  params = {name: jnp.round(w, 1) if name in made.masks else w for name, w in made.params.items()}
+  return dataclasses.replace(made, params=params, **changes)
+
+
+def reference(scores, k):
+  """The k largest, ties by index."""
+  found = np.zeros(scores.size, bool)
+  found[np.lexsort((np.arange(scores.size), -scores.ravel()))[:k]] = True
+  return found.reshape(scores.shape)
+
+
+@pytest.mark.parametrize('scope', ['global', 'layer'])
+def test_exactly_as_many_stay_as_asked_for_and_ties_go_by_index(scope):
+  spec, here, names = SparsitySpec(0.9, scope=scope), lane(), list(accounting.linears(MODEL))
+  prune, kind, before = jax.jit(masks.prune, static_argnums=(0, 1)), masks.Kind.of(spec), here
+  for density in (0.93, 0.5001, 0.1):
+    keep = pruning.keep(spec, MODEL, density)
+    after = prune(MODEL, kind, before, jnp.array(keep), 0)
+    scores = {name: np.where(before.masks[name], abs(np.asarray(before.params[name])), -1)
+              for name in names}
+    if scope == 'layer':
+      expected = {name: reference(scores[name], k) for name, k in zip(names, keep, strict=True)}
+    else:
+      flat = reference(np.concatenate([scores[name].ravel() for name in names]), keep[0])
+      parts = np.split(flat, np.cumsum([scores[name].size for name in names])[:-1])
+      expected = {name: part.reshape(scores[name].shape)
+                  for name, part in zip(names, parts, strict=True)}
+    for name in names:
+      np.testing.assert_array_equal(after.masks[name], expected[name])
+      assert not np.any(np.asarray(after.params[name])[~expected[name]])
+    assert sum(int(m.sum()) for m in after.masks.values()) == sum(keep)
+    before = after
+
+
+def test_two_of_four_and_random_supports():
+  here = lane()
+  kind = masks.Kind.of(SparsitySpec(0.5, 'one_shot', pattern='2:4'))
+  prune = jax.jit(masks.prune, static_argnums=(0, 1))
+  after = prune(MODEL, kind, here, jnp.array([0]), 0)
+  for name, mask in after.masks.items():
+    groups = np.asarray(mask).reshape(-1, 4, mask.shape[1])
+    assert (groups.sum(1) == 2).all()
+    w = abs(np.asarray(here.params[name])).reshape(groups.shape)
+    assert (np.where(groups, w, np.inf).min(1) >= np.where(groups, -np.inf, w).max(1)).all()
+  spec = SparsitySpec(0.75, 'constant', scope='layer')
+  keep = jnp.array(pruning.keep(spec, MODEL, 0.25))
+  one, same, other = (prune(MODEL, masks.Kind.of(spec), here, keep, seed)
+                      for seed in (1, 1, 2))
+  assert [int(one.masks[name].sum()) for name in accounting.linears(MODEL)] == keep.tolist()
+  for name, mask in one.masks.items():
+    np.testing.assert_array_equal(mask, same.masks[name])
+    assert (mask != other.masks[name]).any()
+  again = prune(MODEL, masks.Kind.of(spec), one, keep, 5)
+  packs.assert_equal_lanes(one.masks, again.masks)  # What is zero stays so.
+
+
+def test_a_dense_lane_in_a_sparse_program_matches_the_dense_program():
+  shape = dataclasses.replace(packs.SHAPE, sparse=True)
+  dense, norms, _, _ = packs.curve(2)
+  losses, theirs, pack, _ = packs.curve(2, shape=shape)
+  np.testing.assert_allclose(losses, dense, rtol=1e-6)
+  np.testing.assert_allclose(theirs, norms, rtol=1e-4)
+  assert all(np.asarray(m).all() for m in pack.masks.values())
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, markov_store):
+  """The study of tests/scaling/sparse.py whole, and stopped in the middle of its ramps."""
+  def stores(spec):
+    del spec
+    return {'markov': token_store.TokenStore.open(
+        token_store.folder(markov_store, 'symbols', 64, (), 'markov'))}
+
+  planned = study.build(sparse.get_config(), {}, stores)
+  forest = prefixes.forest(((r.run_id, r.spec) for r in planned.runs), share=False)
+  program = Program(Shape.of(planned.runs[0].spec), 2, 16)
+  found = types.SimpleNamespace(specs={r.run_id: r.spec for r in planned.runs}, curves=[])
+  for stops in ((10**6,), (3, 5, 10**6)):
+    workdir = str(tmp_path_factory.mktemp('sparse'))
+    for r in planned.runs:
+      Run(workdir, r.run_id).prepare(r.spec)
+    for turns in stops:
+      worker = leases.Worker(workdir)
+      worker.start()
+      queue, left = Queue(workdir, worker, forest), [turns]
+
+      def stopping(left=left):
+        return left[0] <= 0
+
+      def watch(pack, left=left):
+        left[0] -= 1
+
+      Loop(Pack(program, Options(workdir, worker, stores, stopping, lambda _: None,
+                                 watch=watch)), queue.take).train()
+      worker.stop()
+    found.curves.append({run: Run(workdir, run).curve() for run in found.specs})
+    found.ends = {run: checkpoint.newest(Run(workdir, run), print)[0] for run in found.specs}
+  return found
+
+
+def test_a_run_stopped_in_its_ramp_goes_on_bit_for_bit(trained):
+  whole, stopped = trained.curves
+  assert json.dumps(whole) == json.dumps(stopped)
+  assert all(len(curve) == 4 for curve in whole.values())
+
+
+def test_lines_and_checkpoints_tell_what_is_left(trained):
+  for run, spec in trained.specs.items():
+    arrays, lines = trained.ends[run], trained.curves[0][run]
+    kept = {name: int(mask.sum()) for name, mask in arrays['masks'].items()}
+    counts = pruning.counts(spec.sparsity, spec.model, spec.steps)
+    assert sum(kept.values()) == counts.final
+    rest = accounting.non_embedding(spec.model) - counts.whole
+    for name, mask in arrays['masks'].items():
+      assert not arrays['params'][name][~mask].any() and arrays['params'][name][mask].all()
+      assert arrays['mu'][name].any()
+    for line in lines:
+      density = pruning.densities(spec)[:line['step']]
+      assert line['N_nonzero'] == rest + counts.at(line['step'])
+      assert line['N_final'] == rest + counts.final
+      assert line['N_average_nonembedding'] == pytest.approx(
+          rest + density.mean() * counts.whole, rel=2e-3)
+      embedding = 64 * spec.model.width
+      assert line['N_average'] == line['N_average_nonembedding'] + embedding
+      assert line['C'] == pytest.approx(6 * line['N_average'] * line['D'])
+      pruned = counts.whole * (1 - density.mean())
+      assert line['C_counted'] == pytest.approx(line['D'] * (accounting.counted_flops(
+          spec.model, 64, 32) - 6 * pruned), rel=2e-3)
+  ramp = next(run for run, spec in trained.specs.items() if spec.sparsity.schedule == 'geometric')
+  assert 0.4 < trained.curves[0][ramp][1]['density'] < 1  # The middle of a ramp was seen.
+
+
+@pytest.mark.parametrize('linear', ['low_rank', 'sltrain'])
+def test_low_rank_layers_train_and_their_zeros_stay(linear):
+  model = dataclasses.replace(packs.MODEL, linear=linear, rank=4, alpha=2.0,
+                              support=0.1 if linear == 'sltrain' else None)
+  shape = dataclasses.replace(packs.SHAPE, model=model)
+  losses, _, pack, made = packs.curve(1, shape=shape, steps=60, peak=1e-2)
+  assert losses[-5:].mean() < losses[:5].mean() - 0.1
+  one = made.lane(pack, 0)
+  assert sum(leaf.size for leaf in one.params.values()) - sum(
+      (~mask).sum() for mask in one.masks.values()) == accounting.parameters(model, packs.V)
+  assert len(one.masks) == (4 if linear == 'sltrain' else 0)
+  for name, mask in one.masks.items():
+    assert int(mask.sum()) == round(0.1 * mask.size)
+    np.testing.assert_array_equal(one.params[name] != 0, mask)
+  spec = dataclasses.replace(model, width=64)
+  layer = linears.create(spec, jax.random.key(0), (64, 256), 0.125, jnp.dtype('float32'))
+  W = layer.scale * layer.A[...] @ layer.B[...] + (layer.S[...] if linear == 'sltrain' else 0)
+  x = jax.random.normal(jax.random.key(1), (3, 64))
+  np.testing.assert_allclose(linears.apply(layer, x), x @ W, rtol=1e-3, atol=1e-5)
+  assert np.std(W) == pytest.approx(0.125, rel=0.15)
+
+
+def test_a_dense_stage_revives_and_a_sparse_one_begins_whole():
+  here = lane()
+  here = dataclasses.replace(here, masks={name: w > 0 for name, w in here.params.items()
+                                          if name in here.masks})
+  arrays = {name: getattr(here, name) for name in ('params', 'mu', 'nu', 'count', 'diverged')}
+  assert state.of_arrays({**arrays, 'masks': here.masks}, MODEL, False).masks == {}
+  assert all(m.all() for m in state.of_arrays(arrays, MODEL, True).masks.values())
+  kept = state.of_arrays({**arrays, 'masks': here.masks}, MODEL, True).masks
+  packs.assert_equal_lanes(kept, here.masks)
+  assert specs.canonical(SparsitySpec()) == {}
