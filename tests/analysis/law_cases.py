@@ -110,6 +110,7 @@ _EDGES = {'N': np.full(3, 1e9), 'D': np.full(3, 1e10), 'r': np.array([0.0, 1e-12
 _DCPT = {'E': 0.9, 'A': 160.0, 'B': 900.0, 'alpha': 0.3, 'beta': 0.34}
 _RATIO = {'C': 0.2, 'gamma': 0.6, 'eps': 0.08}
 CASES['dcpt'] = Case({**_DCPT, **_RATIO, 'eta': 1.3}, _MIXTURES, edges=_EDGES, loss_scaled=True)
+CASES['dcpt_monotone'] = dataclasses.replace(CASES['dcpt'])
 CASES['dcpt_l1'] = Case({**_DCPT, **_RATIO}, _MIXTURES, edges=_EDGES, loss_scaled=True)
 CASES['dcpt_l4'] = Case({**_DCPT, 'C': 0.5, 'b': 1.7, 'c': 4.0}, _MIXTURES, edges=_EDGES,
                         loss_scaled=True)

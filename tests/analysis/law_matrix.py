@@ -10,7 +10,7 @@ from tests.analysis.law_cases import CASES
 
 MIXTURES = tuple(name for name in CASES if name.startswith(('dcpt', 'mixing')))
 # Fits of laws that differ from dcpt by a term; their values and gradients are quick.
-SLOW = ('dcpt_cross', 'dcpt_cross_k1', 'dcpt_cross_k2', 'dcpt_l1', 'dcpt_l4')
+SLOW = ('dcpt_cross', 'dcpt_cross_k1', 'dcpt_cross_k2', 'dcpt_l1', 'dcpt_l4', 'dcpt_monotone')
 # In other units these as well: kaplan_steps, critical_batch and repetition are fitted in them.
 SLOW_UNITS = (*SLOW, 'trajectory', 'repetition_geometric')
 
