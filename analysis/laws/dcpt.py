@@ -12,10 +12,10 @@ general loss with r = r_g = 1 - r_d: the same law, two fits. Of the paper's cand
   dcpt_monotone  L3 with eta >= 1: only so can dL/dr < 0, which the paper requires, hold to r = 0
 
 With eta < 1 the term B r^eta rises infinitely fast at r = 0, and eps, gamma and eta trade: r = 0,
-where it was not trained, is then missed by up to 25 %, with eta >= 1 by 1 to 2 % (docs/log.md). That
-is for models that go on from a converged base. Trained from scratch, as in the mixtures of Shukor
-et al. 2025, the loss falls with D at r = 0 too, which only eta near 0 can say: R2 of the largest
-size .92 and .97 with eta free, .64 and .71 with eta >= 1. So `dcpt` leaves eta free.
+where it was not trained, is then missed by up to 25 %, with eta >= 1 by 1 to 2 % (docs/log.md).
+That is for models that go on from a converged base. Trained from scratch, as in the mixtures of
+Shukor et al. 2025, the loss falls with D at r = 0 too, which only eta near 0 can say: R2 of the
+largest size .92 and .97 with eta free, .64 and .71 with eta >= 1. So `dcpt` leaves eta free.
 
 The recalled forms have the paper's parameter counts (8, 8, 6); the paper was not at hand. L2, L6
 and L7 are not here because their forms are not known.

@@ -93,6 +93,8 @@ VALUES = {
                      [({'N': 160, 'p': 0.25}, 2), ({'N': 100, 'p': 1}, 2)]),
     'vocabulary': (_VOCABULARY, [({'N_nv': 100, 'N_v': 64, 'D': 1e4}, 8),
                                  ({'N_nv': 25, 'N_v': 8, 'D': 1e8}, 2)]),
+    'vocabulary_bits': ({'E': 1, 'A1': 10, 'alpha1': 0.5, 'A2': 4, 'alpha2': 0.5, 'B': 10,
+                         'beta': 0.5}, [({'N_nv': 100, 'N_v': 64, 'H': 1e4}, 2.6)]),
     'vocabulary_characters': (_VOCABULARY, [
         ({'N_nv': 100, 'N_v': 64, 'V': v, 'H': 1e4 / f}, 8)
         for v, f in ((1e4, _F[0]), (2e5, _F[1]), (1e6, _F[1]))]),
