@@ -80,7 +80,8 @@ golden: install
 
 constraints: install
 	$(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --no-annotate \
-	  --extra data --extra dev --extra xm --extra tensorboard setup.cfg -o constraints.txt
+	  --extra data --extra dev --extra xm --extra tensorboard \
+	  --extra bucket --extra beam --extra wandb setup.cfg -o constraints.txt
 
 clean:
 	rm -rf $(VENV) workdir

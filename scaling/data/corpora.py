@@ -1,10 +1,10 @@
 """What corpora there are, and their documents as a stream of strings.
 
-Three kinds: the embedded real text (embedded.py), the synthetic chain (markov.py) and the user's
-own files. A public corpus by its TFDS name, or Parquet files, would be one more function that
-yields strings, and one more line in `documents`.
+Four kinds: the embedded real text (embedded.py), the synthetic chain (markov.py), the user's own
+files and what TFDS has prepared (public.py). Another is one more function that yields strings, and
+one more line in `documents`.
 
-seqio and TensorFlow are imported inside `task` only.
+seqio and TensorFlow are imported inside `task` only, TFDS in public.py where it is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from scaling.data import embedded, tokenizers
+from scaling.data import embedded, public, tokenizers
 from scaling.data.tokenizers import ASCII
 from scaling.errors import InputError, bad
 
@@ -51,6 +51,10 @@ def source(corpus: str, paths: tuple[str, ...] = (), text_field: str = 'text') -
   if paths:
     if corpus in names():
       raise bad('--corpus', corpus, 'with --path choose a name that is not a built-in corpus')
+    if any(public.is_name(path) for path in paths):
+      there = sorted(public.source(p) if public.is_name(p) else p for p in expand(paths))
+      alphabet = {} if base(corpus) == corpus else {'alphabet': 'ascii'}
+      return {**alphabet, 'tfds': there, 'text_field': text_field}
     found = expand(paths)
     stats = [os.stat(path) for path in found]
     listed = [[os.path.abspath(p), s.st_size, s.st_mtime_ns] for p, s in zip(found, stats)]
@@ -72,9 +76,14 @@ def documents(corpus: str, paths: tuple[str, ...] = (), text_field: str = 'text'
   """
   found = (files_documents(expand(paths), text_field) if paths
            else embedded.documents(base(corpus)))
+  return allowed(corpus, found)
+
+
+def allowed(corpus: str, texts: Iterator[str]) -> Iterator[str]:
+  """Those of the texts that a corpus of this name may hold."""
   if base(corpus) == corpus:
-    return found
-  return (text for text in found if not text.translate(_WITHOUT_ASCII))
+    return texts
+  return (text for text in texts if not text.translate(_WITHOUT_ASCII))
 
 
 def valid_share(corpus: str) -> float:
@@ -86,6 +95,9 @@ def expand(patterns: tuple[str, ...]) -> list[str]:
   """The files that the patterns match, sorted."""
   found: set[str] = set()
   for pattern in patterns:
+    if public.is_name(pattern):
+      found.add(pattern)
+      continue
     matched = [p for p in glob.glob(pattern, recursive=True) if os.path.isfile(p)]
     if not matched:
       raise bad('--path', pattern, 'no file matches it')
@@ -94,10 +106,15 @@ def expand(patterns: tuple[str, ...]) -> list[str]:
 
 
 def files_documents(paths: list[str], text_field: str) -> Iterator[str]:
-  """One document a text file; one a line of a .jsonl, .jsonlines or .ndjson file."""
+  """One document a text file; one a line of a .jsonl, .jsonlines or .ndjson file, one a row of a
+  .parquet file, one an example of a TFDS corpus."""
   for path in paths:
     try:
-      if path.endswith(('.jsonl', '.jsonlines', '.ndjson')):
+      if public.is_name(path):
+        yield from public.documents(path, text_field)
+      elif path.endswith('.parquet'):
+        yield from _parquet_rows(path, text_field)
+      elif path.endswith(('.jsonl', '.jsonlines', '.ndjson')):
         yield from _json_lines(path, text_field)
       else:
         with open(path, 'rb') as file:
@@ -131,6 +148,25 @@ def _json_lines(path: str, field: str) -> Iterator[str]:
       except UnicodeEncodeError:  # an escaped half of a surrogate pair
         raise InputError(f'--path: {where}: {field!r} holds a lone surrogate, not text') from None
       yield value
+
+
+def _parquet_rows(path: str, field: str) -> Iterator[str]:
+  import pyarrow as pa
+  import pyarrow.parquet as pq
+  try:
+    file = pq.ParquetFile(path)
+  except pa.ArrowInvalid as error:
+    raise bad('--path', path, f'it is no Parquet file ({" ".join(str(error).split())})') from None
+  with file:
+    schema = file.schema_arrow
+    if field not in schema.names:
+      raise InputError(f'--text_field: {path} has no column {field!r}; it has: '
+                       f'{", ".join(sorted(schema.names))}')
+    kind = schema.field(field).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+      raise InputError(f'--text_field: {path}: {field!r} holds {kind}; it must hold text')
+    for batch in file.iter_batches(batch_size=1024, columns=[field]):
+      yield from (text for text in batch.column(0).to_pylist() if text is not None)
 
 
 def _decode(data: bytes, path: str, offset: int, line: str = '') -> str:

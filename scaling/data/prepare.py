@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 
 from scaling import cli, files, specs
-from scaling.data import build, compression, corpora, token_store, tokenizers
+from scaling.data import build, compression, corpora, pipeline, token_store, tokenizers
 from scaling.data.job import Job
 from scaling.data.token_store import TokenStore
 from scaling.errors import InputError, bad
@@ -47,6 +47,13 @@ _TOKENS = flags.DEFINE_integer(
     'tokens', 8_000_000, 'markov: length of the training split', lower_bound=1)
 _VALID_TOKENS = flags.DEFINE_integer(
     'valid_tokens', 400_000, 'markov: length of the validation split', lower_bound=1)
+_SHARDS = flags.DEFINE_integer(
+    'shards', 0, 'build with Apache Beam, in this many files a split; 0: on this machine, one file',
+    lower_bound=0)
+_RUNNER = flags.DEFINE_enum(
+    'runner', 'DirectRunner', pipeline.RUNNERS, 'with --shards: what runs it')
+_BEAM = flags.DEFINE_multi_string(
+    'beam', [], 'with --shards: an option of the pipeline, such as --beam=--region=us-central1')
 
 
 def prepare_all(jobs: Sequence[Job], progress: build.Progress | None = None,
@@ -156,6 +163,34 @@ def _tokenizer(job: Job, text: _Text) -> tokenizers.Tokenizer:
     return tokenizers.Bpe(file.read())
 
 
+def prepare_sharded(job: Job, shard_count: int, runner: str, options: Sequence[str],
+                    ) -> dict[str, TokenStore]:
+  """As `prepare`, with Beam. The tokenizer has to be there: one machine trains it on a sample."""
+  pipeline.check()
+  if job.tokenizer == 'symbols':
+    raise InputError(f'--shards: {corpora.MARKOV} is one walk, made on one machine')
+  model = None
+  if job.tokenizer == 'bpe':
+    try:
+      with open(job.model, 'rb') as file:
+        model = file.read()
+    except FileNotFoundError:
+      raise InputError(f'--shards: {job.model} is not there; make it first: the same command on a '
+                       'sample of the files into another --store, then copy it here') from None
+  missing = [name for name in job.corpora if not _is_there(job, name)]
+  for name in missing:
+    source = job.source(name)
+    partial = f'{job.tokenizer_folder}/scratch{files.TEMPORARY}{uuid.uuid4().hex[:8]}'
+    try:
+      pipeline.build(f'{partial}/{os.path.basename(job.tokenizer_folder)}/{name}', name,
+                     job.paths.get(name, ()), job.text_field, job.share(name), model, source,
+                     shard_count, runner, options)
+      os.rename(f'{partial}/{os.path.basename(job.tokenizer_folder)}/{name}', job.target(name))
+    finally:
+      files.remove_tree(partial)
+  return {name: TokenStore.open(job.target(name)) for name in job.corpora}
+
+
 @contextlib.contextmanager
 def scratch_folder(root: str) -> Iterator[str]:
   """A folder for the work, on the disk that will hold the stores; always removed.
@@ -249,7 +284,8 @@ def main(argv: list[str]) -> int | None:
   there = {job.target(name) for job in jobs for name in job.corpora
            if os.path.lexists(job.target(name))}
   with _reporter() as progress:
-    stores = prepare_all(jobs, progress)
+    stores = ([prepare_sharded(job, _SHARDS.value, _RUNNER.value, _BEAM.value) for job in jobs]
+              if _SHARDS.value else prepare_all(jobs, progress))
   for store in (store for made in stores for store in made.values()):
     counts = ', '.join(f'{store.count(s):,} {s}' for s in token_store.SPLITS)
     per_token = store.characters('train') / max(store.count('train'), 1)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from scaling import files
+from scaling.data import shards
 from scaling.errors import InputError
 
 FORMAT = 1
@@ -66,7 +67,9 @@ class TokenStore:
     self.vocab_size: int = manifest['vocab_size']
     self.fingerprint: str = manifest['fingerprint']
     dtype = np.dtype(manifest['dtype'])
-    self._tokens = {s: _map(os.path.join(path, f'{s}.bin'), dtype) for s in SPLITS}
+    self._tokens: dict[str, Any] = {
+        s: _joined([_map(name, dtype) for name in shards.paths(
+            path, s, 'bin', manifest.get('shards', 0))]) for s in SPLITS}
     self._documents = {
         s: _map(os.path.join(path, f'{s}.documents'), np.dtype('<i8')).reshape(-1, 2)
         for s in SPLITS}
@@ -105,8 +108,8 @@ class TokenStore:
     except (OSError, ValueError, KeyError) as error:
       raise _broken(path, f'{type(error).__name__}: {error}') from None
 
-  def tokens(self, split: str) -> np.ndarray:
-    """The token ids of a split, 1-D, memory-mapped."""
+  def tokens(self, split: str) -> Any:
+    """The token ids of a split, 1-D, memory-mapped: an array, or shards.Pieces."""
     return self._tokens[split]
 
   def count(self, split: str) -> int:
@@ -183,6 +186,10 @@ class TokenStore:
   def read_at(self, split: str, starts: np.ndarray, length: int) -> np.ndarray:
     """int32 [..., length + 1]: the tokens from each start on."""
     return self._tokens[split][starts[..., None] + np.arange(length + 1)].astype(np.int32)
+
+
+def _joined(pieces: list[np.ndarray]) -> np.ndarray | shards.Pieces:
+  return pieces[0] if len(pieces) == 1 else shards.Pieces(pieces)
 
 
 def _map(path: str, dtype: np.dtype) -> np.ndarray:

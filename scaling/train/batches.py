@@ -76,7 +76,7 @@ class Batches:
       return False
     for s in new:
       self._there[s.fingerprint, mesh] = jax.device_put(
-          s.tokens('train'), sharding.named(mesh, sharding.ALL))
+          np.asarray(s.tokens('train')), sharding.named(mesh, sharding.ALL))
     return True
 
 

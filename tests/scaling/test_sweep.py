@@ -112,7 +112,7 @@ def _truncate(store: pathlib.Path) -> None:
     ('truncated store', (_truncate,), ('train.bin',)),
     ('workdir below a file', ('--workdir=/dev/null/w',), ('--workdir', '/dev/null/w')),
     ('no workdir', ('--workdir=',), ('--workdir',)),
-    ('bucket', ('--workdir=gs://bucket/w',), ('--workdir', 'gs://bucket/w')),
+    ('no bucket', ('--workdir=ftp://host/w',), ('--workdir', 'ftp://host/w', 's3://')),
     ('unknown field', ('--config.base.modle.width=3',), ('config.base.modle', 'model')),
     ('wrong type', ('--config.base.steps=many',), ('config.base.steps', 'many', 'int')),
     ('zero steps', ('--config.base.steps=0',), ('config.base.steps', '0')),
