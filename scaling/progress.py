@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any, Protocol
 
-from scaling import files, usage
+from scaling import usage
 from scaling.segments import Claimed
 from scaling.train.pack import Pack
 from scaling.train.program import Program
@@ -166,48 +165,6 @@ class Table:
 
   def close(self) -> None:
     self._live.stop()
-
-
-class Recorder:
-  """Evaluations handed on to a progress display and, if asked for, to TensorBoard event files."""
-
-  def __init__(self, progress: Progress, folder: str | None):
-    self._progress, self._folder = progress, folder
-    self._writers: dict[str, Any] = {}  # by run id
-
-  def begin(self, claimed: Claimed, lines: Sequence[dict[str, Any]]) -> None:
-    """Begins a run's events anew with the lines that its curve has, so that each is there once,
-    whether a shared prefix, a killed worker or nobody has written it yet."""
-    if self._folder is None:
-      return
-    import tensorboardX  # pylint: disable=import-outside-toplevel
-    folder = f'{self._folder}/{claimed.run.run_id}'
-    self._close(claimed)
-    files.remove_tree(folder)
-    self._writers[claimed.run.run_id] = tensorboardX.SummaryWriter(folder)
-    for line in lines:
-      self._write(claimed, line)
-
-  def __call__(self, claimed: Claimed, line: dict[str, Any]) -> None:
-    self._progress.record(claimed, line)
-    if self._folder is not None:
-      self._write(claimed, line)
-
-  def _write(self, claimed: Claimed, line: dict[str, Any]) -> None:
-    writer, step = self._writers[claimed.run.run_id], line['step']
-    for name, metrics in line['domains'].items():
-      for metric in ('loss', 'bits_per_byte', 'loss_unigram'):
-        writer.add_scalar(f'{metric}/{name}', metrics[metric], step)
-    for name in ('lr', 'train_loss'):
-      if line[name] is not None:
-        writer.add_scalar(name, line[name], step)
-    writer.flush()
-    if step == claimed.spec.steps:
-      self._close(claimed)
-
-  def _close(self, claimed: Claimed) -> None:
-    if claimed.run.run_id in self._writers:
-      self._writers.pop(claimed.run.run_id).close()
 
 
 def display(work: Work) -> Progress:

@@ -22,7 +22,20 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from scaling import accounting, cli, files, prefixes, runs, segments, stages, status, study, usage
+from scaling import (
+  accounting,
+  cli,
+  files,
+  preemption,
+  prefixes,
+  runs,
+  segments,
+  stages,
+  status,
+  study,
+  trackers,
+  usage,
+)
 from scaling.data import token_store
 from scaling.errors import DONE, FAILED, STOPPED, InputError, bad
 from scaling.leases import Worker
@@ -52,6 +65,10 @@ _LEASE_SECONDS = flags.DEFINE_float('lease_seconds', 60.0, 'How long a silent wo
 _TENSORBOARD = flags.DEFINE_bool('tensorboard', False, 'Also write WORKDIR/tensorboard events.')
 _SHARE_PREFIXES = flags.DEFINE_bool('share_prefixes', True, 'Train what runs have in common once; '
                                     'with --noshare_prefixes every run is trained alone.')
+_WANDB = flags.DEFINE_string('wandb', None, 'Also write to this project of Weights & Biases '
+                             '(WANDB_MODE=offline: to WORKDIR/wandb only).')
+_METADATA = flags.DEFINE_string('metadata_server', preemption.SERVER, 'Where Google Cloud '
+                                'announces that it takes the machine away; empty: nowhere.')
 _CALIBRATE = flags.DEFINE_bool('calibrate', False, 'With --mode=plan: time a few steps a shape.')
 
 
@@ -128,8 +145,12 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
   from scaling.train.loop import Loop  # pylint: disable=import-outside-toplevel
   from scaling.train.pack import Options, Pack  # pylint: disable=import-outside-toplevel
   from scaling.train.shape import Shape  # pylint: disable=import-outside-toplevel
+  drawn: list[trackers.Tracker] = []
   if _TENSORBOARD.value:
-    _check_tensorboard()
+    drawn.append(trackers.TensorBoard(workdir))
+  if _WANDB.value:
+    drawn.append(trackers.WeightsAndBiases(workdir, _WANDB.value))
+  recorder = trackers.Recorder(drawn)
   axes = sharding.Axes.parse(_MESH.value)
   for shape in {Shape.of(r.spec) for r in planned.runs}:  # Bad flags are refused before a trace.
     programs.build(shape, programs.choose(shape, 1, _pack(), _ACCUMULATION.value,
@@ -152,13 +173,17 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
       worker.start()
     checkpoint.sweep_orphans(workdir, worker)
     queue = segments.Queue(workdir, worker, forest, _RETRY_FAILED.value)
-    recorder = progress.Recorder(
-        show, f'{workdir}/tensorboard' if _TENSORBOARD.value else None)
+    preemption.watch(_METADATA.value, stop.set)
+
+    def record(claimed: segments.Claimed, line: dict[str, Any]) -> None:
+      show.record(claimed, line)
+      recorder.write(claimed, line)
+
     options = Options(
         workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
         batches.Batches(batches.room(jax.devices()[0])),
         watch=functools.partial(_watch, work, show, worker, meter), lost=queue.put_back,
-        begin=recorder.begin, record=recorder)
+        begin=recorder.begin, record=record)
     compiled = executables.Executables(
         workdir, _members(planned, forest), _pack(), _ACCUMULATION.value, axes, show.say)
     while todo and len(queue) and not stop.is_set():
@@ -179,6 +204,7 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
       segments.drop_ends(workdir, worker, forest, owned)
   finally:
     show.close()
+    recorder.close()
     worker.stop()
     if todo:
       with contextlib.suppress(OSError):  # A full disk; the numbers are for looking at only.
@@ -269,16 +295,11 @@ class _StopFlag:
     del frame
     if self._event.is_set():
       os._exit(STOPPED)
+    self.set(signal.Signals(number).name)
+
+  def set(self, why: str) -> None:
     self._event.set()
-    os.write(2, f'{signal.Signals(number).name}: saving and stopping\n'.encode())
-
-
-def _check_tensorboard() -> None:
-  try:
-    import tensorboardX  # noqa: F401  pylint: disable=import-outside-toplevel,unused-import
-  except ImportError:
-    raise InputError("--tensorboard: needs the extra 'tensorboard': "
-                     "pip install -e '.[tensorboard]'") from None
+    os.write(2, f'{why}: saving and stopping\n'.encode())
 
 
 def _summary(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str) -> int:
