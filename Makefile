@@ -8,11 +8,12 @@ DATA ?= $(wildcard $(abspath ../shared/data))
 export SCALING_REFERENCE_DATA ?= $(DATA)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help install quickstart dcpt vocabulary test test-slow lint bench published golden constraints clean
+.PHONY: help install quickstart dcpt vocabulary sparse test test-slow lint bench published golden constraints clean
 help:
 	@echo 'make quickstart   install, build tokens from text on this machine, train, fit, report'
 	@echo 'make dcpt         continual pre-training at a grid of mixtures, the law, the best ratio'
 	@echo 'make vocabulary   vocabularies by sizes by budgets, and the best vocabulary'
+	@echo 'make sparse       dense runs and runs pruned while they train: which number of parameters counts'
 	@echo 'make test         the tests, under 12 minutes; make test-slow: the long ones too'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make bench        the benchmarks; make published: published numbers beside ours'
@@ -58,6 +59,14 @@ vocabulary: install
 	  --out=$(VOCABULARY)/fit.json --plot=$(VOCABULARY)/vocabulary.png
 	$(BIN)/python -m analysis.report --logs=$(VOCABULARY) --study=vocabulary --fit=$(VOCABULARY)/fit.json --out=$(VOCABULARY)/report.html
 	@echo look at $(abspath $(VOCABULARY)/report.html)
+
+SPARSE := $(dir $(WORKDIR))sparse
+sparse: install
+	$(BIN)/python -m scaling.data.prepare --corpus=python_docs --vocab_size=512 --store=$(STORE)
+	$(BIN)/python -m scaling.sweep --config=configs/sparse.py --workdir=$(SPARSE) --store=$(STORE)
+	$(BIN)/python -m scaling.sweep --config=configs/sparse.py:spdf --workdir=$(SPARSE) --store=$(STORE)
+	$(BIN)/python -m analysis.sparse --logs=$(SPARSE) --out=$(SPARSE)/sparse.json --plot_dir=$(SPARSE)/plots
+	@echo look at $(abspath $(SPARSE)/plots)
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

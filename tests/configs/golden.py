@@ -18,6 +18,7 @@ COMMAND = 'python -m tests.configs.golden'
 
 # The arguments of configs that take one: configs/markov.py:tiny.
 ARGUMENTS = {'markov': ('', 'full', 'tiny'), 'dcpt': ('', 'large', 'trade_off=0.5', 'limited=0.5'),
+             'sparse': ('', 'spdf'),
              'vocabulary': ('', 'large', 'proof=900')}
 
 SPECS = {

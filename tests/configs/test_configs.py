@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from configs import dcpt, markov, quickstart, tiny, vocabulary
+from configs import dcpt, markov, quickstart, sparse, tiny, vocabulary
 from scaling import accounting, prefixes, study
 from scaling.errors import InputError
 from tests.configs.golden import endless as stores
@@ -113,3 +113,25 @@ def test_vocabularies_by_sizes_by_characters_share_their_trunks():
   for wrong in ('proof', 'proof=x', 'proof=100', 'huge'):
     with pytest.raises(InputError, match='is not allowed'):
       vocabulary.get_config(wrong)
+
+
+def test_sparse_has_dense_runs_and_pruned_ones_at_every_duration():
+  runs = study.build(sparse.get_config(), {}, stores).runs
+  for tokens in {run.spec.tokens for run in runs}:
+    here = [run.spec for run in runs if run.spec.tokens == tokens]
+    dense = {spec.model for spec in here if spec.sparsity.dense and spec.model.linear == 'dense'}
+    ramps = [spec for spec in here if spec.sparsity.sparsity and (
+        spec.sparsity.start, spec.sparsity.end) == (0.25, 0.75)]
+    starts = {spec.model for spec in ramps}
+    assert len(dense) >= 4 and len(starts) >= 2 and starts <= dense
+    for start in starts:
+      assert {spec.sparsity.sparsity for spec in ramps if spec.model == start} >= set(sparse.LEVELS)
+    low, both = (next(spec.model for spec in here if spec.model.linear == linear)
+                 for linear in ('low_rank', 'sltrain'))
+    assert abs(accounting.non_embedding(low) / accounting.non_embedding(both) - 1) < 0.01
+  parent, child = study.build(sparse.get_config('spdf'), {}, stores).runs
+  assert parent.spec.sparsity.schedule == 'constant' and child.spec.sparsity.dense
+  assert child.spec.init.run == parent.run_id
+  assert parent.spec.tokens + child.spec.tokens == 3_276_800
+  with pytest.raises(InputError, match=r'scale: .huge. is not allowed'):
+    sparse.get_config('huge')
