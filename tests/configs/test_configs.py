@@ -57,7 +57,7 @@ def test_dcpt_has_a_base_a_size_and_every_ratio_in_both_domains():
   assert len(points) == len(bases) * budgets * (2 * len(shares) - 1)
   forest = prefixes.forest((run.run_id, run.spec) for run in built.runs)
   trained = sum(segment.tokens for segment in forest.values())
-  assert trained < 0.72 * prefixes.tokens_alone((run.run_id, run.spec) for run in built.runs)
+  assert trained < 0.62 * prefixes.tokens_alone((run.run_id, run.spec) for run in built.runs)
   assert len({prefixes.lineage(forest, run.run_id) for run in built.runs}) == len(bases)
 
 
