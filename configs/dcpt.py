@@ -44,7 +44,7 @@ class Scale:
 # The base of `cpu` has seen four times what any run goes on with, as a released model has seen far
 # more: from one as short as the runs themselves the loss at r = 0 falls with D as elsewhere, which
 # no D-CPT form can say. The ratios lie close where the curves bend, near 0 for either corpus. The
-# budgets begin at 0.8M tokens: at 0.4M what counts at small r is r D, which no form has; with it the
+# budgets begin at 0.8M tokens: at 0.4M what counts at small r is r D, which no form has: with it
 # ratios left out are missed by 1.09 %, without by 0.63 % (docs/log.md).
 SCALES = {
     'cpu': Scale(
