@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 import socket
@@ -58,6 +59,7 @@ class Worker:
     self.note: dict[str, Any] = {}  # what `status` shows of this worker
     self._identity = {'machine': _machine(), 'pid': os.getpid(), 'started': _started(os.getpid())}
     self._beat = 0
+    self._names = itertools.count(1)
     self._stop = threading.Event()
     self._thread = threading.Thread(target=self._run, name='heartbeat', daemon=True)
     self._watched: dict[str, tuple[int, float]] = {}  # worker -> (beat, when first seen so)
@@ -65,6 +67,10 @@ class Worker:
   @property
   def path(self) -> str:
     return f'{self.workdir}/workers/{self.name}.json'
+
+  def fresh_name(self) -> str:
+    """A name that no worker has used: all of a worker's packs count together."""
+    return f'{self.name}-{next(self._names)}'
 
   def start(self) -> None:
     files.make_folder(f'{self.workdir}/workers')

@@ -55,7 +55,6 @@ class Pack:
     self._flops_per_token = accounting.counted_flops(
         program.shape.model, program.shape.vocab_size, program.shape.length)
     self.seconds = dict.fromkeys(('compile', 'data', 'train', 'evaluate', 'checkpoint'), 0.0)
-    self._saves = 0
     self.saved = time.monotonic()  # when it was last saved
 
   @property
@@ -192,9 +191,8 @@ class Pack:
       if len(held) < self.program.lanes:
         places = [i for i, _ in held]
         state = jax.tree.map(lambda leaf: leaf[places], jax.device_get(state))
-      self._saves += 1
       folder = checkpoint.save(
-          self.options.workdir, f'{self.options.worker.name}-{self._saves}', state,
+          self.options.workdir, self.options.worker.fresh_name(), state,
           [(lane.run.run_id, lane.position) for _, lane in held],
           {'lanes': self.program.lanes})
       dropped: list[str] = []

@@ -95,6 +95,17 @@ def test_keep_decides_which_checkpoints_stay(markov_store, tmp_path, keep, saves
   assert bool(list(tmp_path.glob('checkpoints/*'))) == bool(saves)
 
 
+def test_checkpoints_of_one_shape_do_not_lie_over_anothers(markov_store, tmp_path):
+  sweeps.sweep(tmp_path, markov_store, "--config.axes=('axis', 'base.model.width', (8, 16))",
+               study=TINY)
+  lists = list(tmp_path.glob('runs/*/checkpoints.json'))
+  assert len(lists) == 2
+  for path in lists:
+    for entry in json.loads(path.read_text()):
+      index = json.loads((tmp_path / entry['folder'] / 'index.json').read_text())
+      assert index['runs'][path.parent.name]['step'] == entry['step']
+
+
 def _other_tokenizer(store: pathlib.Path) -> None:
   path = store / 'symbols-64/markov/manifest.json'
   manifest = json.loads(path.read_text())
