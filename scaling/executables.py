@@ -23,9 +23,16 @@ from scaling.train.sharding import ANY, Axes
 
 
 def use_cache(workdir: str) -> None:
-  """Keeps what takes half a second to compile in WORKDIR/compiled."""
+  """Keeps what takes half a second to compile in WORKDIR/compiled, also when WORKDIR is moved.
+
+  Not moved on GPUs: there XLA keeps the tunings of its kernels beside the programs, and that
+  folder's path is in every program's key. Without it, workers that compile a shape at the same
+  time may choose other kernels, and other bits.
+  """
   jax.config.update('jax_compilation_cache_dir', f'{workdir}/compiled')
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+  if jax.default_backend() != 'gpu':
+    jax.config.update('jax_persistent_cache_enable_xla_caches', 'none')
 
 
 class Executables:

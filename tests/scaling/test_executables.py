@@ -118,15 +118,16 @@ print(float(jax.jit(lambda x: x * 3 + 1)(2.0)), sum(hits))
 """
 
 
-def test_a_second_process_reads_the_workdirs_cache_and_a_broken_one_is_not_fatal(tmp_path):
-  def process():
+def test_a_second_process_reads_a_moved_workdirs_cache_and_a_broken_one_is_not_fatal(tmp_path):
+  def process(workdir):
     env = {k: v for k, v in os.environ.items() if not k.startswith('JAX_')}
-    return subprocess.run([sys.executable, '-c', CACHED, str(tmp_path)], env=env, text=True,
+    return subprocess.run([sys.executable, '-c', CACHED, str(workdir)], env=env, text=True,
                           check=True, capture_output=True).stdout.split()
-  assert process() == ['7.0', '0']
-  assert process() == ['7.0', '1']
-  files = list((tmp_path / 'compiled').glob('*-cache'))
+  assert process(tmp_path / 'w') == ['7.0', '0']
+  moved = (tmp_path / 'w').rename(tmp_path / 'moved')
+  assert process(moved) == ['7.0', '1']
+  files = list((moved / 'compiled').glob('*-cache'))
   assert files
   for file in files:
     file.write_bytes(file.read_bytes()[:20])
-  assert process() == ['7.0', '0']
+  assert process(moved) == ['7.0', '0']
