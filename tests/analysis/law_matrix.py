@@ -9,8 +9,10 @@ from analysis import fit
 from tests.analysis.law_cases import CASES
 
 MIXTURES = tuple(name for name in CASES if name.startswith(('dcpt', 'mixing')))
-# Fits of laws that differ from dcpt by a term; their values and gradients are quick.
-SLOW = ('dcpt_cross', 'dcpt_cross_k1', 'dcpt_cross_k2', 'dcpt_l1', 'dcpt_l4', 'dcpt_monotone')
+# Fits of laws that differ from dcpt or a vocabulary law by a term, or whose command's tests recover
+# the truth (weighted_parameters: test_sparse.py); their values and gradients are quick.
+SLOW = ('dcpt_cross', 'dcpt_cross_k1', 'dcpt_cross_k2', 'dcpt_l1', 'dcpt_l4', 'dcpt_monotone',
+        'vocabulary_bits', 'vocabulary_rows', 'weighted_parameters')
 # In other units these as well: kaplan_steps, critical_batch and repetition are fitted in them.
 SLOW_UNITS = (*SLOW, 'trajectory', 'repetition_geometric')
 

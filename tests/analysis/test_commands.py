@@ -11,6 +11,7 @@ import pytest
 from tests.analysis import workdirs
 from tests.analysis.commands import process, run
 from tests.analysis.test_bad_flags import COMMANDS
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope='module')
@@ -65,24 +66,53 @@ def test_report_is_one_file_that_needs_nothing_else(fitted):
   assert again.returncode == 0 and (folder / 'report.html').read_text() == page
 
 
-# fit and report are processes above.
-@pytest.mark.parametrize('name', sorted(set(COMMANDS) - {'fit', 'report'}))
-def test_a_process_says_the_same_as_the_command_in_this_one(tmp_path, name):
+MISTAKES = {
+    **{name: ((f'analysis.{name}', '--nothing=1'), 'nothing') for name in COMMANDS},
+    'law': (('analysis.fit', '--law=nope', '--data=x.csv'), 'nope'),
+    'objective': (('analysis.fit', '--logs=nowhere', '--objective=l2'), 'l2'),
+}
+
+# A fork of a Python that has imported other packages, and nothing of this one, for each command
+# that is typed: seconds of imports are paid once, and `analysis` is imported by each from nothing.
+PROCESSES = """
+import json, os, runpy, sys, warnings
+import absl.app, jax, matplotlib.figure, numpy, pandas, scipy.optimize
+assert not {'analysis', 'scaling'} & set(sys.modules)
+warnings.simplefilter('ignore')  # of forks, by jax
+codes = {}
+for name, (module, *flags) in json.loads(sys.argv[1]).items():
+  child = os.fork()
+  if not child:
+    for kind, stream in (('out', 1), ('err', 2)):
+      os.dup2(os.open(f'{name}.{kind}', os.O_WRONLY | os.O_CREAT), stream)
+    sys.argv = [module, *flags]
+    runpy.run_module(module, run_name='__main__', alter_sys=True)
+    sys.exit()
+  codes[name] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(json.dumps(codes))
+"""
+
+
+@pytest.fixture(scope='module')
+def processes(tmp_path_factory):
+  """What each mistake's process left: exit code, stdout, stderr."""
+  folder = tmp_path_factory.mktemp('processes')
+  typed = json.dumps({name: typed for name, (typed, _) in MISTAKES.items()})
+  done = subprocess.run([sys.executable, '-c', PROCESSES, typed], cwd=folder, text=True,
+                        capture_output=True, env={**os.environ, 'PYTHONPATH': os.fspath(ROOT)})
+  assert done.returncode == 0, done.stderr
+  return {name: (code, *((folder / f'{name}.{kind}').read_text() for kind in ('out', 'err')))
+          for name, code in json.loads(done.stdout).items()}
+
+
+@pytest.mark.parametrize('name', MISTAKES)
+def test_a_process_says_the_same_as_the_command_in_this_one(tmp_path, processes, name):
   """Exit code 2 and one line of a mistake; other tests rest on it that run commands in-process."""
-  typed = (f'analysis.{name}', '--nothing=1')
-  done, here = process(*typed, cwd=tmp_path), run(*typed, cwd=tmp_path)
-  assert done.returncode == here.returncode == 2
-  assert done.stderr == here.stderr and done.stdout == here.stdout == ''
-  assert len(done.stderr.splitlines()) == 1 and 'nothing' in done.stderr
-
-
-@pytest.mark.parametrize('arguments, said', [
-    (('--law=nope', '--data=x.csv'), 'nope'), (('--logs=nowhere', '--objective=l2'), 'l2')])
-def test_errors_are_one_line_and_exit_code_2(tmp_path, arguments, said):
-  for started in (process, run):
-    done = started('analysis.fit', *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1 and said in done.stderr
+  typed, said = MISTAKES[name]
+  here = run(*typed, cwd=tmp_path)
+  assert processes[name] == (here.returncode, here.stdout, here.stderr)
+  assert here.returncode == 2 and here.stdout == ''
+  assert len(here.stderr.splitlines()) == 1 and said in here.stderr
 
 
 def test_import_stays_light():

@@ -60,8 +60,9 @@ def test_every_picture_of_every_law_renders(name):
 VARIANTS = ('dcpt_', 'kaplan_', 'repetition_', 'vocabulary_')  # of a law that is there too
 
 
-# One law of each kind here, all of them among the slow tests.
-QUICK = ('chinchilla', 'dcpt', 'vocabulary', 'm4', 'sigmoid_accuracy')
+# One law of each kind here (of one, two and three inputs, and of a mixture), all of them among the
+# slow tests.
+QUICK = ('chinchilla', 'dcpt', 'vocabulary', 'sigmoid_accuracy')
 
 
 @pytest.mark.parametrize('name', [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow)
