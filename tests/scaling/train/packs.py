@@ -18,6 +18,8 @@ from scaling.train import program, sharding
 V, L, B, K = 24, 12, 4, 5
 MODEL = ModelSpec(layers=1, width=16, heads=2)
 SHAPE = program.Shape(MODEL, V, L, B)
+# Options of a reference that runs a few times: it compiles for longer than it computes.
+QUICK = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
 HYPER = {'b1': 0.9, 'b2': 0.95, 'eps': 1e-8, 'weight_decay': 0.1, 'clip_norm': 1.0}
 
 
@@ -27,6 +29,11 @@ def in_a_process(check: str) -> None:
   made = subprocess.run([sys.executable, '-m', 'tests.scaling.train.packs', check], cwd=root,
                         capture_output=True, text=True)
   assert made.returncode == 0, made.stderr
+
+
+def compile_quickly() -> None:
+  """For programs that are compared to within rounding: they compile for longer than they run."""
+  jax.config.update('jax_disable_most_optimizations', True)
 
 
 def hyper(lanes):
@@ -97,6 +104,7 @@ def meshes() -> None:
   """Packs on eight devices, split in every way, against one device."""
   jax.config.update('jax_num_cpu_devices', 8)
   check_lane_bits(chunks=(), mesh=sharding.mesh(run=4))
+  compile_quickly()
   model = ModelSpec(layers=1, width=16, heads=2, qk_norm=True)
   shape, windows = program.Shape(model, V, L, B), batches(9, 1, 10)[0]
   expected, _, pack, made = curve(4, shape=shape, own=True)
@@ -119,8 +127,6 @@ def meshes() -> None:
   for collective in ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'collective',
                      'channel_id'):
     assert collective not in text, collective
-
-
   for sizes, wrong in (((1, 8, 1, 1), 'data.batch: 4'), ((1, 1, 1, 8), 'model.heads: 2'),
                        ((1, 1, 4, 2), 'model.width: 20')):
     with pytest.raises(InputError, match=wrong):
@@ -157,6 +163,7 @@ def assert_equal_lanes(a, b) -> None:
 def float64() -> None:
   """Over 200 steps in float64 each of three unlike lanes agrees with its solo program to 1e-9."""
   jax.config.update('jax_enable_x64', True)
+  compile_quickly()
   model = ModelSpec(layers=1, width=16, heads=2, dtype='float64')
   shape = program.Shape(model, V, L, B)
   losses, _, pack, _ = curve(3, steps=200, shape=shape, chunk=20, own=True)

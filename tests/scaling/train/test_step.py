@@ -1,5 +1,7 @@
 """Packs: what a lane's curve may depend on, divergence, accumulation, meshes, evaluation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +12,9 @@ from scaling.errors import InputError
 from scaling.model import transformer
 from scaling.optim.optimizers import Hyper
 from scaling.specs import DataSpec, DomainSpec, ModelSpec, OptimSpec, RunSpec
-from scaling.train import advice, losses, program, shape, sharding, state, step
+from scaling.train import advice, losses, program, shape, sharding, step
 from tests.scaling.train import packs
-from tests.scaling.train.packs import MODEL, SHAPE, B, K, L, V
+from tests.scaling.train.packs import MODEL, QUICK, SHAPE, B, K, L, V
 
 
 def test_the_loss_falls():
@@ -23,19 +25,20 @@ def test_the_loss_falls():
 
 
 def test_a_step_is_adamw_on_the_mean_token_loss():
-  lane = jax.jit(state.fresh, static_argnums=(0, 1))(MODEL, V, 0)
+  lane = packs.compiled(SHAPE, 1, K, program.lane_form('cpu')).fresh(0)
   tokens = jnp.asarray(packs.batches(0, 1)[0])
 
   def mean(params):
     logits = transformer.apply_fn(MODEL, V)(params, tokens[:, :-1])
     return optax.softmax_cross_entropy_with_integer_labels(logits, tokens[:, 1:]).mean()
 
-  loss, grads = jax.jit(jax.value_and_grad(mean))(lane.params)
+  quick = functools.partial(jax.jit, compiler_options=QUICK)
+  loss, grads = quick(jax.value_and_grad(mean))(lane.params)
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(
       1e-2, 0.9, 0.95, 1e-8, weight_decay=0.1,
       mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)))
-  updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(lane.params), lane.params)
-  new, our_loss, norm = jax.jit(step.train_step, static_argnums=(0, 1))(
+  updates, _ = quick(optimizer.update)(grads, optimizer.init(lane.params), lane.params)
+  new, our_loss, norm = quick(step.train_step, static_argnums=(0, 1))(
       MODEL, V, lane, tokens, jnp.float32(1e-2), Hyper(**packs.HYPER))
   np.testing.assert_allclose(our_loss, loss, rtol=1e-6)
   np.testing.assert_allclose(norm, optax.global_norm(grads), rtol=1e-5)
@@ -109,7 +112,7 @@ def test_accumulation_is_rounding():
   split, their_norms, *_ = packs.curve(4, accumulation=2)
   np.testing.assert_allclose(split, curve, rtol=1e-6)
   np.testing.assert_allclose(their_norms, norms, rtol=2e-5)
-  gradients = jax.jit(step.gradients, static_argnums=(0, 1, 4))
+  gradients = jax.jit(step.gradients, static_argnums=(0, 1, 4), compiler_options=QUICK)
   params, tokens = made.fresh(0).params, jnp.asarray(packs.batches(0, 1)[0])
   loss, grads = gradients(MODEL, V, params, tokens)
   loss4, grads4 = gradients(MODEL, V, params, tokens, 4)
@@ -164,9 +167,9 @@ def test_the_pack_is_donated():
 
 
 def test_evaluation_sums_the_targets_of_each_window():
-  made = program.Program(SHAPE, 2, K)
+  made = program.Program(SHAPE, 2, K)  # One of its own: what it compiles is counted.
   pack = made.init([0, 5])
-  apply = jax.jit(transformer.apply_fn(MODEL, V))
+  apply = jax.jit(transformer.apply_fn(MODEL, V), compiler_options=QUICK)
   for count in (1, B, 2 * B + 3):
     windows = packs.batches(1, 1, count)[0]
     sums = np.asarray(made.evaluate(pack, windows))
