@@ -8,8 +8,8 @@ one trunk at the constant rate and branch off to decay (scaling/prefixes.py).
                                             the docstrings: small vocabularies need no bytes
   --config=configs/vocabulary.py:large      as in Tao et al. 2024 (2407.13623): 10 vocabularies,
                                             33M to 1.13B parameters; your own text as `general`
-  --config=configs/vocabulary.py:proof=900  the vocabulary predicted, half and double of it, on a
-                                            budget that is not in the grid, three new seeds
+  --config=configs/vocabulary.py:proof=900  the vocabulary predicted, half and double of it, at
+                                            equal FLOPs that are not in the grid, three new seeds
 
 Its tokenizers come from prepare, with one number a vocabulary in --vocab_size.
 """
@@ -18,8 +18,9 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from scaling import grid, study
+from scaling import accounting, grid, study
 from scaling.errors import bad
+from scaling.model import sizes
 from scaling.model.sizes import CPU, Ladder
 
 
@@ -58,7 +59,9 @@ SCALES = {
         'bfloat16'),
 }
 
-PROOF_SIZE, PROOF_CHARACTERS, PROOF_SEEDS = 4e4, 9.6e6, (1, 2, 3)
+# At V = 512 of the middle size the FLOPs of 4.0M characters; the grid has 3.2M and 4.8M. A best
+# vocabulary is one of equal FLOPs: of one text a larger vocabulary takes more.
+PROOF_SIZE, PROOF_FLOPS, PROOF_SEEDS = 4e4, 6.3e11, (1, 2, 3)
 
 
 def get_config(scale: str = 'cpu') -> ConfigDict:
@@ -87,14 +90,21 @@ def get_config(scale: str = 'cpu') -> ConfigDict:
 
 
 def _proof(text: str) -> ConfigDict:
-  """Runs at a predicted vocabulary, half and double of it, of one size of the `cpu` study."""
+  """Runs at a predicted vocabulary, half and double of it, of one size of the `cpu` study.
+
+  All three cost C = PROOF_FLOPS = 6 (N_nv + V d) D, so the tokens are D = C / (6 (N_nv + V d)).
+  """
   best = int(text) if text.isdecimal() else 0
   if not 200 <= best <= 10_000:
     raise bad('proof', text, 'give the predicted vocabulary, in [200, 10000], as in proof=900')
   config = get_config('cpu')
   config.name = 'vocabulary-proof'
+  model = sizes.shape(PROOF_SIZE)
+  vocabularies = best // 2, best, 2 * best
+  tokens = [PROOF_FLOPS / accounting.flops_6n(
+      accounting.non_embedding(model) + accounting.vocabulary(model, V)) for V in vocabularies]
   config.axes = grid.product(
-      grid.axis('size', (PROOF_SIZE,)), grid.axis('characters', (PROOF_CHARACTERS,)),
-      grid.axis('base.data.vocab_size', (best // 2, best, 2 * best)),
+      grid.axis('size', (PROOF_SIZE,)),
+      grid.zip_(grid.axis('base.data.vocab_size', vocabularies), grid.axis('tokens', tokens)),
       grid.axis('base.seed', PROOF_SEEDS))
   return config

@@ -100,48 +100,37 @@ def parting_table(values: Mapping[str, Any]) -> str:
 def proof_table(values: Mapping[str, Any], study: Runs, table: pd.DataFrame, domain: str) -> str:
   """Measured losses at V, half and double of it, and what the fits say of the best one.
 
-  Runs of one text cost different FLOPs. To compare at equal compute each loss is moved to the
-  geometric mean of the costs by the difference that the law predicts for it (`at equal C`); of runs
-  with equal FLOPs nothing is moved.
+  All runs have the same FLOPs (to within half a step), which is where a best V is defined.
   """
   final = table[table['final'].astype(bool)]
-  cost = 6 * (final['N_nonembedding'] + final['N_v']) * final['D']
-  final = final.assign(C=cost)
+  final = final.assign(C=6 * (final['N_nonembedding'] + final['N_v']) * final['D'])
   size = float(final['N_nonembedding'].iloc[0])
-  C = float(np.exp(np.log(final.groupby('V')['C'].mean()).mean()))
-  lines, said = [], []
   d = float((final['N_v'] / final['V']).iloc[0])
+  C = float(final['C'].mean())
+  if np.ptp(final['C']) > 0.01 * C:
+    raise SystemExit(f'{PROOF}: its runs differ in FLOPs, {final["C"].min():.4g} to '
+                     f'{final["C"].max():.4g}; a best vocabulary is one of equal FLOPs')
+  lines, said = [], []
   fits = {m: approaches.parametric(study, m, values['metrics'][m]['parametric']['tied'], 0, 0.9,
                                    values['metrics'][m]['parametric']['form']) for m in METRICS}
-
-  def predicted(metric: str, V: Any, at: Any) -> np.ndarray:
-    D = at / (6 * (size + V * d))
-    inputs = {'N_nv': np.full_like(V, size), 'N_v': V * d, 'V': V, 'D': D,
-              'H': D / study.scale.tokens_per_char(V)}
-    return fits[metric].predict({k: inputs[k] for k in fits[metric].law.inputs})
-
-  moved = {}
-  for metric in METRICS:
-    V, own = final['V'].to_numpy(float), final['C'].to_numpy(float)
-    change = predicted(metric, V, np.full_like(V, C)) - predicted(metric, V, own)
-    moved[metric] = final[f'{metric}/{domain}'].to_numpy(float) + change
-  final = final.assign(**{f'moved/{m}': v for m, v in moved.items()})
   for V, rows in final.groupby('V'):
-    cells = [f'{V:.0f}', f'{rows["H"].mean():,.0f}', f'{rows["C"].mean():.4g}', str(len(rows))]
-    for metric in METRICS:
-      guess = float(predicted(metric, np.array([float(V)]), np.array([rows['C'].mean()]))[0])
-      cells += [f'{guess:.4f}', spread(rows[f'{metric}/{domain}']), spread(rows[f'moved/{metric}'])]
+    D = rows['D'].mean()
+    inputs = {'N_nv': size, 'N_v': V * d, 'V': V, 'D': D,
+              'H': D / study.scale.tokens_per_char(V)}
+    cells = [f'{V:.0f}', f'{rows["H"].mean():,.0f}', f'{D:,.0f}', str(len(rows))]
+    for metric, found in fits.items():
+      guess = found.predict({k: np.array([float(inputs[k])]) for k in found.law.inputs})
+      cells += [f'{float(guess[0]):.4f}', spread(rows[f'{metric}/{domain}'])]
     lines.append(cells)
   for metric in METRICS:
     found = vocabulary.predict(values, metric, [size], flops=[C], widths=[d])['rows'][0]
-    best = [lowest(rows['V'], rows[f'moved/{metric}']) for _, rows in final.groupby('seed')]
-    said.append(f'{NAMES[metric]}, at N_nv {size:,.0f} and {C:.4g} FLOPs: '
+    best = [lowest(rows['V'], rows[f'{metric}/{domain}']) for _, rows in final.groupby('seed')]
+    said.append(f'{NAMES[metric]}, at N_nv {size:,.0f} and {C:.4g} FLOPs: predicted '
                 + ', '.join(f'{name} {words.cell(found.get(name))}' for name in approaches.NAMES)
                 + '; by the runs alone ' + ', '.join(best) + f' ({len(best)} seeds).')
-  head = ['V', 'characters', 'FLOPs', 'seeds', *(f'{NAMES[m]}, {what}' for m in METRICS
-                                                 for what in ('predicted', 'measured',
-                                                              'at equal C'))]
-  return markdown(head, lines) + '\n\n' + '\n'.join(s.replace('*', r'\*') for s in said)
+  head = ['V', 'characters', 'tokens', 'seeds',
+          *(f'{NAMES[m]}, {what}' for m in METRICS for what in ('predicted', 'measured'))]
+  return markdown(head, lines) + '\n\n' + '\n\n'.join(s.replace('*', r'\*') for s in said)
 
 
 def spread(values: pd.Series) -> str:

@@ -107,6 +107,10 @@ def test_vocabularies_by_sizes_by_characters_share_their_trunks():
   assert {spec.data.vocab_size for spec in proof} == {450, 900, 1800} and len(proof) == 9
   assert not {spec.seed for spec in proof} & {spec.seed for spec in runs}
   assert {spec.steps for spec in proof}.isdisjoint(lengths) and proof[0].model in shapes
+  for spec in proof:  # To within half a step.
+    cost = 6 * accounting.parameters(spec.model, spec.data.vocab_size) * spec.tokens
+    assert cost == pytest.approx(vocabulary.PROOF_FLOPS, rel=3e-4)
+    assert spec.data.block_characters == runs[0].data.block_characters
   large = [run.spec for run in study.build(vocabulary.get_config('large'), {}, stores).runs]
   assert len(large) == 60 and {spec.data.tokens_per_step for spec in large} == {512 * 2048}
   assert {spec.optim.peak_lr for spec in large} == {4e-4}
