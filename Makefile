@@ -56,7 +56,7 @@ vocabulary: install
 	$(SWEEP_VOCABULARY) > $(VOCABULARY)/second_worker.log 2>&1 & second=$$!; \
 	  $(SWEEP_VOCABULARY); first=$$?; wait $$second && exit $$first
 	$(BIN)/python -m analysis.vocabulary --logs=$(VOCABULARY) --study=vocabulary --domain=python_docs_ascii \
-	  --out=$(VOCABULARY)/fit.json --plot=$(VOCABULARY)/vocabulary.png
+	  --compression=$(STORE)/compression-python_docs_ascii-python_docs_ascii.json --out=$(VOCABULARY)/fit.json --plot=$(VOCABULARY)/vocabulary.png
 	$(BIN)/python -m analysis.report --logs=$(VOCABULARY) --study=vocabulary --fit=$(VOCABULARY)/fit.json --out=$(VOCABULARY)/report.html
 	@echo look at $(abspath $(VOCABULARY)/report.html)
 

@@ -37,7 +37,7 @@ from analysis.pictures import (
 from analysis.pictures.drawing import Picture
 from analysis.pictures.profiles import Marks
 from analysis.reading import points
-from analysis.vocabularies import runs, saved, study
+from analysis.vocabularies import compression, runs, saved, study
 from scaling import cli, files
 from scaling.errors import InputError, bad
 
@@ -162,7 +162,8 @@ def _studies(table: pd.DataFrame, domains: Sequence[str], workdir: str, name: st
   found, notes = [], []
   for domain in domains:
     try:
-      found.append(study.of(runs.of_table(table, domain, source=workdir), bootstrap=100) | {
+      data = runs.of_table(table, domain, source=workdir, f=compression.found(workdir, domain))
+      found.append(study.of(data, bootstrap=100) | {
           'data': {'source': workdir, 'study': name, 'domain': domain}})
     except InputError as error:
       notes.append(f'{domain}: {error}')

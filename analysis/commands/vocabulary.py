@@ -18,7 +18,7 @@ from analysis.commands import fit as fit_command
 from analysis.commands.options import check_intervals, check_positive
 from analysis.laws import vocabulary as law
 from analysis.reading import points, tables
-from analysis.vocabularies import optima, paper, runs, saved, sizes, study, words
+from analysis.vocabularies import compression, optima, paper, runs, saved, sizes, study, words
 from analysis.vocabularies.approaches import LAWS
 from scaling import cli, files
 from scaling.errors import InputError, bad
@@ -26,7 +26,7 @@ from scaling.errors import InputError, bad
 FLAGS = flags.FLAGS
 WAYS = {  # the flags that go with each; --out, --params and --flops with all
     'logs': ('study', 'domain', 'rows', 'group', 'where', 'metric', 'form', 'tie', 'bootstrap',
-             'level', 'plot', 'characters', 'd'),
+             'level', 'plot', 'characters', 'd', 'compression'),
     'fit': ('metric', 'characters', 'd', 'plot'),
     'data': ('columns', 'where', 'approach', 'tokens_from_chars_mode', 'min_flops', 'anchor_flops',
              'sizes', 'tie', 'bootstrap', 'level', 'paper')}
@@ -37,6 +37,8 @@ def start() -> None:
   flags.DEFINE_string('logs', None, 'A workdir of scaling.sweep, to fit its vocabulary study.')
   flags.DEFINE_string('study', None, 'Only the runs of this study of the workdir.')
   flags.DEFINE_string('domain', None, 'Whose losses, when the workdir has several.')
+  flags.DEFINE_string('compression', None, "prepare's compression JSON of these tokenizers, for "
+                      "f(V) (default: that of WORKDIR/tokens if there, else the runs' D / H).")
   flags.DEFINE_enum('rows', 'final', ['final', 'all'], 'The last evaluation of each run, or all of '
                     'the longest run of each size and vocabulary.')
   flags.DEFINE_enum('group', 'lineage', ['lineage', 'trunk'], 'What is resampled for intervals.')
@@ -105,7 +107,9 @@ def _of_logs() -> dict[str, Any]:
   table = logs.load(FLAGS.logs, FLAGS.study)
   domain = points.chosen_domain(table, FLAGS.domain, FLAGS.logs)
   chosen = tables.select(table, FLAGS.where)
-  answer = study.of(runs.of_table(chosen, domain, FLAGS.rows, FLAGS.group, FLAGS.logs),
+  f = (compression.read(FLAGS.compression) if FLAGS.compression is not None
+       else compression.found(FLAGS.logs, domain))
+  answer = study.of(runs.of_table(chosen, domain, FLAGS.rows, FLAGS.group, FLAGS.logs, f),
                     tied=tied, bootstrap=FLAGS.bootstrap, level=FLAGS.level, form=FLAGS.form)
   answer |= {'command': fit_command.command('analysis.vocabulary'),
              'code_version': fit_command.code_version(),

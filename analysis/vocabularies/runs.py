@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.laws import vocabulary as law
+from analysis.vocabularies.compression import OF_RUNS, Compression, of_runs
 from scaling.errors import InputError
 
 METRICS = ('loss_unigram', 'bits_per_byte')
@@ -29,7 +30,7 @@ class Scale:
 
   compression: a, b, c of f. sizes, widths [K]: N_nv and d that were trained. ranges: (least, most)
   of V, N_nv, H and C. ln_k: the middle of ln C - 2 ln N_nv; the budget C = e^ln_k N_nv^2 that
-  predictions take where none is given (N_nv and H grow alike).
+  predictions take where none is given (N_nv and H grow alike). measured: what f is from.
   """
 
   compression: tuple[float, float, float]
@@ -37,6 +38,7 @@ class Scale:
   widths: tuple[float, ...]
   ranges: Mapping[str, tuple[float, float]]
   ln_k: float
+  measured: str = OF_RUNS
 
   def width(self, N_nv: Any) -> np.ndarray:
     """d at any size: interpolated in logarithms, beyond the sizes by their trend."""
@@ -62,9 +64,9 @@ class Scale:
     return np.exp(self.ln_k) * np.asarray(N_nv, np.float64)**2
 
   def to_dict(self) -> dict[str, Any]:
-    return {'compression': dict(zip('abc', self.compression)), 'sizes': list(self.sizes),
-            'widths': list(self.widths), 'ranges': {k: list(v) for k, v in self.ranges.items()},
-            'ln_k': self.ln_k}
+    return {'compression': dict(zip('abc', self.compression)) | {'measured': self.measured},
+            'sizes': list(self.sizes), 'widths': list(self.widths),
+            'ranges': {k: list(v) for k, v in self.ranges.items()}, 'ln_k': self.ln_k}
 
   @classmethod
   def of_dict(cls, values: Mapping[str, Any]) -> Scale:
@@ -72,7 +74,7 @@ class Scale:
     return cls((float(f['a']), float(f['b']), float(f['c'])), tuple(map(float, values['sizes'])),
                tuple(map(float, values['widths'])),
                {k: (float(low), float(high)) for k, (low, high) in values['ranges'].items()},
-               float(values['ln_k']))
+               float(values['ln_k']), str(f.get('measured', OF_RUNS)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,12 +107,13 @@ def is_study(table: pd.DataFrame) -> bool:
 
 
 def of_table(table: pd.DataFrame, domain: str, rows: str = 'final', group: str = 'lineage',
-             source: str = 'the table') -> Runs:
+             source: str = 'the table', f: Compression | None = None) -> Runs:
   """The done runs of a table of logs (analysis/logs.py), those of the study's own stage.
 
   rows: 'final', the last evaluation of each run, or 'all' of the longest run of each size,
-  vocabulary and seed. Held-out runs are left out. Raises InputError for a table without characters,
-  with several widths at one size, or with fewer than four vocabularies at every size.
+  vocabulary and seed. Held-out runs are left out. f: as prepare measured it; else it is fitted to
+  D / H of the rows. Raises InputError for a table without characters, with several widths at one
+  size, with fewer than four vocabularies at every size, or of other tokenizers than f.
   """
   used = table[(table['state'] == 'done') & (table['stage'] == 0)] if 'state' in table else table
   if 'held_out' in used:
@@ -138,7 +141,7 @@ def of_table(table: pd.DataFrame, domain: str, rows: str = 'final', group: str =
     raise InputError(f'{source}: no size has runs at {FEWEST} vocabularies (the most is {most}); '
                      'a best one needs some on either side')
   curve = np.unique(np.stack([n, V, _codes(used['seed'])]), axis=1, return_inverse=True)[1].ravel()
-  coefficients = law.compression(V, D / H)
+  coefficients, measured = of_runs(f, V, D / H)
   sizes, first = np.unique(n, return_index=True)
   widths = (N_v / V)[first]
   if np.any(np.abs(widths[np.searchsorted(sizes, n)] * V / N_v - 1) > 1e-6):
@@ -147,7 +150,8 @@ def of_table(table: pd.DataFrame, domain: str, rows: str = 'final', group: str =
   C = law.flops(n, N_v, D)
   scale = Scale(coefficients, tuple(sizes), tuple(widths), {
       name: (float(x.min()), float(x.max())) for name, x in
-      (('V', V), ('N_nv', n), ('H', H), ('C', C))}, float(np.mean(np.log(C) - 2 * np.log(n))))
+      (('V', V), ('N_nv', n), ('H', H), ('C', C))}, float(np.mean(np.log(C) - 2 * np.log(n))),
+                measured)
   return Runs(n, V, N_v / V, H, D, C, _codes(used[group]), curve,
               {m: used[f'{m}/{domain}'].to_numpy(float) for m in METRICS}, unigram,
               bits * np.log(2) / loss, scale)

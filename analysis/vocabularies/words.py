@@ -22,7 +22,7 @@ def of_study(answer: Mapping[str, Any], metric: str) -> str:
       f'{metric}: {answer["n_rows"]} rows of {answer["n_groups"]} lineages, {len(scale.sizes)} '
       f'sizes, V from {low:g} to {high:g}',
       f'f(V) = {a:.6g} ln(V)^2 {b:+.6g} ln(V) {c:+.6g} tokens a character, off by at most '
-      f'{100 * answer["compression_error"]:.2g} %', answer['untied'], '']
+      f'{100 * answer["compression_error"]:.2g} %, by {scale.measured}', answer['untied'], '']
   for name in NAMES[:2]:
     if name in one['approaches']:
       p = one['approaches'][name]['params']

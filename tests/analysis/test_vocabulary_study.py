@@ -1,5 +1,6 @@
 """A vocabulary study from logs of a known law: the approaches, predictions, metrics, report."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from analysis import logs, vocabulary
 from analysis.laws import vocabulary as law
 from analysis.laws import vocabulary_bits, vocabulary_rows
-from analysis.vocabularies import approaches, parting, slices
+from analysis.vocabularies import approaches, compression, parting, slices
 from analysis.vocabularies.approaches import Approach
 from analysis.vocabularies.runs import Scale
 from scaling.errors import InputError
@@ -180,3 +181,30 @@ def test_tables_that_are_no_study(fitted):
     vocabulary.of_table(table.assign(N_v=table['N_v'] * (1 + (table['V'] == 384))), 'docs')
   with pytest.raises(InputError, match='no finished run'):
     vocabulary.of_table(table.assign(H=np.nan), 'docs')
+
+
+def test_f_is_what_prepare_measured_where_that_is_at_hand(fitted, tmp_path):
+  table = logs.load(f'{fitted[0]}/w')
+  place = tmp_path / 'tokens' / 'compression-docs-docs.json'
+  place.parent.mkdir()
+
+  def written(factor=1.0, sizes=vocabulary_study.VOCABULARIES):
+    ratio = [float(law.tokens_per_char(V, vocabulary_study.F)) * factor for V in sizes]
+    place.write_text(json.dumps({'sizes': [{'V': V, 'ratio': r} for V, r in zip(sizes, ratio)],
+                                 **dict(zip('abc', law.compression(sizes, ratio)))}))
+    return compression.found(str(tmp_path), 'docs')
+
+  scale = vocabulary.of_table(table, 'docs', f=written(1.02)).scale
+  assert scale.compression == pytest.approx(1.02 * np.array(vocabulary_study.F), rel=1e-6)
+  assert scale.measured == str(place) and Scale.of_dict(scale.to_dict()) == scale
+  for found, said in ((written(1.2), 'other tokenizers'), (written(1.0, (384, 640, 1024)), 'no V')):
+    scale = vocabulary.of_table(table, 'docs', f=found).scale  # Found by chance: left aside.
+    assert scale.compression == pytest.approx(vocabulary_study.F, rel=1e-6)
+    assert scale.measured == compression.OF_RUNS
+    with pytest.raises(InputError, match=f'--compression: .*{said}'):
+      vocabulary.of_table(table, 'docs', f=dataclasses.replace(found, asked=True))
+  place.write_text('{}')
+  assert compression.found(str(tmp_path), 'docs') is None
+  for path in (place, tmp_path / 'none'):
+    with pytest.raises(InputError, match='--compression'):
+      compression.read(str(path))
