@@ -40,10 +40,10 @@ dcpt: install
 	$(BIN)/python -m scaling.data.prepare --corpus=python_docs,python_code,cpp_code --vocab_size=512 --store=$(STORE)
 	$(BIN)/python -m scaling.sweep --config=configs/dcpt.py --workdir=$(DCPT) --store=$(STORE)
 	for side in domain=python_code general=python_docs; do \
-	  $(BIN)/python -m analysis.fit --law=dcpt --logs=$(DCPT) --study=dcpt --domain=$${side#*=} --where='`r/cpp_code` == 0' \
+	  $(BIN)/python -m analysis.fit --law=dcpt_monotone --logs=$(DCPT) --study=dcpt --domain=$${side#*=} --where='`r/cpp_code` == 0' \
 	    --group=trunk --validate=r,N,D,largest --out=$(DCPT)/$${side%=*}.json || exit; done
 	$(BIN)/python -m analysis.mixture --fit=$(DCPT)/domain.json --general=$(DCPT)/general.json \
-	  --N=100200 --D=1638400 --max_general_rise=0.03 --plot=$(DCPT)/ratio.png
+	  --N=66848 --D=1638400 --max_general_rise=0.03 --plot=$(DCPT)/ratio.png
 	@echo look at $(abspath $(DCPT)/ratio.png)
 
 # Two workers share the study: the budgets of a shape follow one another on a trunk.

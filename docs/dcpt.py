@@ -7,212 +7,189 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+import dcpt_proof
 import matplotlib
 import numpy as np
 import pandas as pd
+from dcpt_proof import verdict
+from dcpt_runs import (
+    BOOTSTRAP,
+    DATA,
+    DOMAINS,
+    GENERAL,
+    HERE,
+    LAW,
+    MAX_RISE,
+    Study,
+    export,
+    fit_of,
+    percent,
+    reaches,
+    table_of,
+)
+
+from analysis import cross_domain, laws, metrics, mixture, validation
+from analysis.pictures import drawing
+from analysis.reading import domains, rewarming
+from analysis.validation import Validation
 
 matplotlib.use('Agg')
 
-# The picture needs the backend to be chosen first.
-from analysis import fit, laws, logs, metrics, mixture, validation
-from analysis.fit import Fit
-from analysis.pictures import drawing
-from configs import dcpt
-from scaling import files
-
-HERE = pathlib.Path(__file__).resolve().parent
-DATA, TEXT, PICTURE = HERE / 'data' / 'dcpt.csv', HERE / 'dcpt.md', HERE / 'dcpt.png'
-STUDIES = ('dcpt', 'dcpt-trade_off', 'dcpt-limited')
-GENERAL, DOMAINS = dcpt.SCALES['cpu'].general, dcpt.SCALES['cpu'].domains
-MAX_RISE = 0.03
-COLUMNS = ('study', 'run_id', 'stage', 'lineage', 'trunk', 'seed', 'step', 'share', 'final', 'lr',
-           'N', 'N_nonembedding', 'D', 'B')
-METRICS = ('r', 'loss', 'loss_along', 'loss_se', 'bits_per_byte')
+TEXT, PICTURE = HERE / 'dcpt.md', HERE / 'dcpt.png'
+KINDS = ('r', 'N', 'D', 'largest')
+FITTED = (LAW, 'dcpt')
+Folds = dict[tuple[str, str, str, str], Validation]  # by domain, corpus, law, kind
 
 
-def export(workdir: str) -> None:
-  """The done runs of the study, and of its proof if there is one, a row an evaluation."""
-  there = [study for study in STUDIES if files.exists(f'{workdir}/studies/{study}.json')]
-  tables = [logs.load(workdir, study) for study in there]
-  names = [*COLUMNS, *(f'{m}/{d}' for d in (GENERAL, *DOMAINS) for m in METRICS)]
-  table = pd.concat([t[t['state'] == 'done'] for t in tables])
-  DATA.parent.mkdir(exist_ok=True)
-  table[names].to_csv(DATA, index=False, float_format='%.7g')
+def validated(studies: Sequence[Study]) -> Folds:
+  """Every side and law on every split: ratios, sizes and budgets left out, the largest size."""
+  found = {}
+  for study in studies:
+    for corpus in study.sides:
+      inputs, loss = study.inputs(corpus)
+      own = np.arange(len(loss)).astype(str)
+      for kind in KINDS:
+        folds = validation.split(kind, inputs, own)
+        for law in FITTED:
+          found[study.domain, corpus, law, kind] = validation.validate(
+              laws.get(law), inputs, loss, kind, folds, groups=own)
+  return found
 
 
-class Study:
-  """The final rows of one domain's mixtures with the general corpus."""
-
-  def __init__(self, table: pd.DataFrame, domain: str, study: str = 'dcpt'):
-    others = [d for d in DOMAINS if d != domain]
-    rows = table[(table['study'] == study) & (table['stage'] == 0) & table['final']]
-    self.rows = rows[(rows[[f'r/{d}' for d in others]] == 0).all(axis=1)]
-    self.domain = domain
-
-  def side(self, corpus: str) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Inputs of the law and losses on one corpus, and groups: what shares a trunk."""
-    rows = self.rows
-    inputs = {'N': rows['N'], 'D': rows['D'], 'r': rows[f'r/{corpus}']}
-    return ({k: v.to_numpy(float) for k, v in inputs.items()},
-            rows[f'loss/{corpus}'].to_numpy(float), rows['trunk'].to_numpy(object))
-
-  def fit(self, corpus: str, law: str = 'dcpt', **options: Any) -> Fit:
-    inputs, loss, groups = self.side(corpus)
-    found = laws.get(law)
-    return fit.fit(found, {k: inputs[k] for k in found.inputs}, loss, groups=groups, **options)
-
-
-def percent(value: float) -> str:
-  return f'{100 * value:.2f} %'
-
-
-def table_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-  lines = [head, ['---'] * len(head), *rows]
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
-
-
-def fits_table(studies: Sequence[Study]) -> str:
-  """In-sample and k-fold errors of dcpt on every side."""
+def checks_table(studies: Sequence[Study], folds: Folds, proof: list[list[str]]) -> str:
+  """What the study must reach, and what it does."""
   rows = []
   for study in studies:
-    for corpus in (study.domain, GENERAL):
-      inputs, loss, _ = study.side(corpus)
-      found = study.fit(corpus, bootstrap=0)
-      own = np.arange(len(loss)).astype(str)
-      line = [study.domain, corpus, str(len(loss)), f'{found.metrics["r2"]:.4f}',
-              percent(found.metrics['mean_relative_error'])]
-      for kind in ('r', 'N', 'D', 'largest'):
-        folds = validation.split(kind, inputs, own)
-        seen = validation.validate(laws.get('dcpt'), inputs, loss, kind, folds, groups=own)
-        line.append(f'{percent(seen.metrics["mean_relative_error"])}, {seen.metrics["r2"]:.3f}')
-      rows.append(line)
-  return table_of(['mixed with', 'loss on', 'runs', 'R²', 'error', 'left-out r', 'left-out N',
-                   'left-out D', 'largest N'], rows)
+    for corpus in study.sides:
+      r2 = study.fit(corpus).metrics['r2']
+      rows.append(['R² in-sample', study.domain, corpus, '>= 0.97', f'{r2:.4f}',
+                   verdict(r2 >= 0.97)])
+      for name, kind, limit in (('left-out ratios, mean error', 'r', 0.01),
+                                ('largest size left out, mean error', 'largest', 0.03)):
+        error = folds[study.domain, corpus, LAW, kind].metrics['mean_relative_error']
+        rows.append([name, study.domain, corpus, f'<= {100 * limit:g} %',
+                     '' if error is None else percent(error),
+                     verdict(error is not None and error <= limit)])
+  return table_of(['check', 'mixed with', 'loss on', 'asked', 'found', 'kept'],
+                  sorted(rows, key=lambda row: row[0] != 'R² in-sample') + proof)
+
+
+def fits_table(studies: Sequence[Study], folds: Folds) -> str:
+  """In-sample and k-fold errors of the law, with eta >= 1 and free, on every side."""
+  rows = []
+  for study in studies:
+    for corpus in study.sides:
+      for law in FITTED:
+        found = study.fit(corpus, law)
+        line = [study.domain, corpus, law, str(len(study.final)), f'{found.metrics["r2"]:.4f}',
+                percent(found.metrics['mean_relative_error'])]
+        for kind in KINDS:
+          seen = folds[study.domain, corpus, law, kind].metrics
+          line.append('' if seen['r2'] is None else
+                      f'{percent(seen["mean_relative_error"] or 0)}, {seen["r2"]:.3f}')
+        rows.append(line)
+  return table_of(['mixed with', 'loss on', 'law', 'runs', 'R²', 'error', 'left-out r',
+                   'left-out N', 'left-out D', 'largest N'], rows)
+
+
+def parameters_table(studies: Sequence[Study]) -> str:
+  """The fitted parameters of every side."""
+  names = laws.get(LAW).names
+  rows = [[study.domain, corpus, law, *(f'{study.fit(corpus, law).params[n]:.3g}' for n in names)]
+          for study in studies for corpus in study.sides for law in FITTED]
+  return table_of(['mixed with', 'loss on', 'law', *names], rows)
+
+
+def ratios_table(study: Study) -> str:
+  """Mean error at each ratio predicted from all the others."""
+  columns, shown = [], np.zeros(0)
+  for corpus in study.sides:
+    inputs, loss = study.inputs(corpus)
+    shown, own = np.unique(inputs['r']), np.arange(len(loss)).astype(str)
+    for law in FITTED:
+      seen = validation.validate(
+          laws.get(law), inputs, loss, 'r', groups=own,
+          folds=validation.split('r', inputs, own, folds=len(shown)))
+      error = np.abs(seen.predicted / seen.actual - 1)
+      column = [error[np.isclose(inputs['r'][seen.rows], r)] for r in shown]
+      columns.append([f'{corpus}, {law}', *(percent(e.mean()) if len(e) else '' for e in column),
+                      percent(error.mean())])
+  return table_of(['loss on, law', *(f'own r = {r:g}' for r in shown), 'all'], columns)
 
 
 def forms_table(studies: Sequence[Study]) -> str:
   """The known forms, and Chinchilla's at each ratio by itself."""
+  rows, ratios = [], 0
+  for study in studies:
+    for corpus in study.sides:
+      inputs, loss = study.inputs(corpus)
+      line = [study.domain, corpus, *(
+          _quality(study.fit(corpus, law).metrics)
+          for law in (*FITTED, 'dcpt_l1', 'dcpt_l4', 'dcpt_l5', 'chinchilla'))]
+      alone, each = np.empty_like(loss), np.unique(inputs['r'])
+      for r in each:
+        at = inputs['r'] == r
+        x = {k: inputs[k][at] for k in ('N', 'D')}
+        alone[at] = fit_of(laws.get('chinchilla'), x, loss[at]).predict(x)
+      rows.append([*line, _quality(metrics.all_of(loss, alone))])
+      ratios = len(each)
+  return table_of(['mixed with', 'loss on', f'{LAW} (9)', 'dcpt (9)', 'dcpt_l1 (8)', 'dcpt_l4 (8)',
+                   'dcpt_l5 (6)', 'chinchilla (5), r ignored',
+                   f'chinchilla at each r ({5 * ratios})'], rows)
+
+
+def along_table(studies: Sequence[Study]) -> str:
+  """Fits of the points along the runs, cut after the peak of re-warming or at a share."""
   rows = []
   for study in studies:
-    for corpus in (study.domain, GENERAL):
-      inputs, loss, _ = study.side(corpus)
-      line = [study.domain, corpus]
-      for law in ('dcpt', 'dcpt_l1', 'dcpt_l4', 'dcpt_l5', 'chinchilla'):
-        found = study.fit(corpus, law, bootstrap=0)
-        line.append(f'{percent(found.metrics["mean_relative_error"])}, {found.metrics["r2"]:.4f}')
-      alone = np.empty_like(loss)
-      for r in np.unique(inputs['r']):
-        rows_r = inputs['r'] == r
-        x = {k: inputs[k][rows_r] for k in ('N', 'D')}
-        alone[rows_r] = fit.fit(laws.get('chinchilla'), x, loss[rows_r], bootstrap=0).predict(x)
-      found_alone = metrics.all_of(loss, alone)
-      line.append(f'{percent(found_alone["mean_relative_error"])}, {found_alone["r2"]:.4f}')
+    runs = study.every
+    for after in ('peak', '0.2'):
+      kept = runs[rewarming.cut(study.workdir, runs, after).keep]
+      line = [study.domain, after, f'{len(kept)} of {len(runs)}']
+      for corpus in study.sides:
+        inputs = {'N': kept['N'], 'D': kept['D'], 'r': kept[f'r/{corpus}']}
+        found = fit_of(laws.get(LAW), {k: v.to_numpy(float) for k, v in inputs.items()},
+                       rewarming.along(kept, corpus))
+        line.append(_quality(found.metrics))
       rows.append(line)
-  return table_of(['mixed with', 'loss on', 'dcpt (9)', 'dcpt_l1 (8)', 'dcpt_l4 (8)', 'dcpt_l5 (6)',
-                   'chinchilla (5), r ignored', 'chinchilla at each r (35)'], rows)
+  return table_of(['mixed with', '`--after`', 'points', 'domain', 'general'], rows)
 
 
-def choices(study: Study) -> dict[str, mixture.Choice]:
-  """The answers of both usages at the size and budgets of the proof."""
-  domain, general = study.fit(study.domain), study.fit(GENERAL)
-  sizes = np.unique(study.rows[['N', 'N_nonembedding']].to_numpy(float), axis=0)
-  N = float(sizes[np.argmin(np.abs(np.log(sizes[:, 1] / dcpt.PROOF_SIZE))), 0])
-  D = float(study.rows['D'].max())
-  return {'trade_off': mixture.trade_off(domain, general, N, D, MAX_RISE),
-          'limited': mixture.limited_domain_data(domain, N, dcpt.PROOF_DOMAIN_TOKENS, general)}
+def critical_table(study: Study) -> str:
+  """The critical mixture ratio by its definition, of the law and of the runs, by size and D."""
+  domain, general = (study.fit(corpus) for corpus in study.sides)
+  budgets, rows = np.unique(study.final['D']), []
+  for N in np.unique(study.final['N']):
+    line = [f'{N:,.0f}']
+    for D in budgets:
+      runs = study.final[(study.final['N'] == N) & (study.final['D'] == D)]
+      runs = runs.sort_values(f'r/{study.domain}')
+      loss = runs[f'loss/{GENERAL}'].to_numpy(float)
+      seen = reaches(runs[f'r/{study.domain}'].to_numpy(float), loss, (1 + MAX_RISE) * loss[0])
+      said = mixture.trade_off(domain, general, float(N), float(D), MAX_RISE).inputs['r']
+      line.append(f'{said:.3f}, {seen:.3f}')
+    rows.append(line)
+  return table_of(['N', *(f'D = {D:,.0f}' for D in budgets)], rows)
 
 
-def proof_rows(table: pd.DataFrame, usage: str, domain: str) -> pd.DataFrame:
-  """Mean and standard deviation over seeds of both losses at every validated ratio."""
-  rows = Study(table, domain, f'dcpt-{usage}').rows
-  by = rows.groupby(f'r/{domain}')
-  found = by.agg(D=('D', 'mean'), seeds=('seed', 'nunique'),
-                 **{f'{kind}_{stat}': (f'loss/{corpus}', stat)
-                    for kind, corpus in (('domain', domain), ('general', GENERAL))
-                    for stat in ('mean', 'std')})
-  return found.reset_index(names='r')
+def cross_table(study: Study) -> str:
+  """Each domain from the law of the others and its first evaluations."""
+  found = cross_domain.leave_one_out(domains.of_runs(study.workdir, DOMAINS, 0.1),
+                                     bootstrap=BOOTSTRAP)
+  rows = [[result.domain, result.law, f'{result.k1:.3f}',
+           '' if result.k2 is None else f'{result.k2:.2e}', percent(result.cost or 0),
+           _quality(result.metrics), f'{100 * result.level_error:+.1f} %',
+           '' if result.shape is None else f'{result.shape:.3f}',
+           '' if result.inside is None else f'{100 * result.inside:.0f} %'] for result in found]
+  return table_of(['left out', 'law', 'k1', 'k2', 'cost', 'error, R²', 'level', 'R² without it',
+                   'inside 90 %'], rows)
 
 
-def proof_table(table: pd.DataFrame, study: Study, usage: str, choice: mixture.Choice) -> str:
-  domain, general = study.fit(study.domain, bootstrap=0), study.fit(GENERAL, bootstrap=0)
-  rows, found_rows = [], proof_rows(table, usage, study.domain)
-  nearest = found_rows['r'].iloc[(found_rows['r'] - choice.inputs['r']).abs().argmin()]
-  for row in found_rows.itertuples():
-    cells = [f'**{row.r:.3g}**' if row.r == nearest else f'{row.r:.3g}',
-             f'{row.D:,.0f}']
-    for found, r, mean, std in ((domain, row.r, row.domain_mean, row.domain_std),
-                                (general, 1 - row.r, row.general_mean, row.general_std)):
-      guess = float(found.predict({'N': [choice.inputs['N']], 'D': [row.D], 'r': [r]})[0])
-      cells += [f'{guess:.4f}', f'{mean:.4f} ± {std:.4f}', f'{100 * (guess / mean - 1):+.2f} %']
-    rows.append(cells)
-  return table_of(['r', 'D', 'domain, predicted', 'measured', 'error', 'general, predicted',
-                   'measured', 'error'], rows)
-
-
-def measured(table: pd.DataFrame, usage: str, domain: str) -> tuple[float, float, int]:
-  """The best ratio by the runs alone: mean and standard deviation over seeds, and seeds.
-
-  trade_off: where the general loss, linear between the ratios trained, passes 1 + MAX_RISE times
-  that at r = 0. limited: the lowest point of the parabola through the best ratio and its two
-  neighbours. A seed without either counts as its nearest end.
-  """
-  best = []
-  for _, rows in Study(table, domain, f'dcpt-{usage}').rows.groupby('seed'):
-    rows = rows.sort_values(f'r/{domain}')
-    r, loss = rows[f'r/{domain}'].to_numpy(float), rows[f'loss/{domain}'].to_numpy(float)
-    if usage == 'trade_off':
-      general = rows[f'loss/{GENERAL}'].to_numpy(float)
-      best.append(float(np.interp((1 + MAX_RISE) * general[0], general, r)))
-      continue
-    at = int(np.argmin(loss))
-    if 0 < at < len(r) - 1:
-      a, b, _ = np.polyfit(r[at - 1:at + 2], loss[at - 1:at + 2], 2)
-      best.append(float(-b / (2 * a)))
-    else:
-      best.append(float(r[at]))
-  return float(np.mean(best)), float(np.std(best, ddof=1)) if len(best) > 1 else 0.0, len(best)
-
-
-@drawing.styled
-def picture(table: pd.DataFrame, study: Study, found: dict[str, mixture.Choice]) -> Any:
-  """Both losses against r: the law, the runs of the proof with their seeds, the choice."""
-  domain, general = study.fit(study.domain, bootstrap=0), study.fit(GENERAL, bootstrap=0)
-  figure, panels = drawing.panels(3, height=3.6)
-  where = (('trade_off', 'domain', domain), ('trade_off', 'general', general),
-           ('limited', 'domain', domain))
-  for axes, (usage, kind, fitted) in zip(panels, where, strict=True):
-    choice, r = found[usage], np.linspace(0.0 if usage == 'trade_off' else 0.1, 1.0, 161)
-    D = (np.full_like(r, choice.inputs['D']) if usage == 'trade_off'
-         else dcpt.PROOF_DOMAIN_TOKENS / r)
-    own = r if kind == 'domain' else 1 - r
-    axes.plot(r, fitted.predict({'N': np.full_like(r, choice.inputs['N']), 'D': D, 'r': own}),
-              color=drawing.INK, lw=1.3, label='law')
-    corpus = study.domain if kind == 'domain' else GENERAL
-    runs = Study(table, study.domain, f'dcpt-{usage}').rows
-    axes.plot(runs[f'r/{study.domain}'], runs[f'loss/{corpus}'], 'o', ms=3.5, mfc='none',
-              label='runs, three seeds')
-    if usage == 'trade_off':
-      grid = study.rows[(study.rows['N'] == choice.inputs['N'])
-                        & (study.rows['D'] == choice.inputs['D'])]
-      axes.plot(grid[f'r/{study.domain}'], grid[f'loss/{corpus}'], 's', ms=4, mfc='none',
-                color=drawing.INK, label='runs fitted')
-    axes.axvline(choice.inputs['r'], color=drawing.HELD, lw=1, label='predicted ratio')
-    ends = choice.intervals.get('r')
-    if ends:
-      axes.axvspan(*ends, color=drawing.HELD, alpha=0.12, lw=0, label='its 90 % interval')
-    if kind == 'general' and choice.limit:
-      axes.axhline(choice.limit, color=drawing.HELD, lw=1, ls='--', label='limit')
-    axes.set_xlabel(f'r, share of {study.domain}')
-    axes.set_ylabel(f'loss on {corpus}, nats per token')
-    axes.set_title({'trade_off': f'{kind} loss, D fixed',
-                    'limited': f'{kind} loss, domain tokens fixed'}[usage], fontsize=10)
-    axes.legend(fontsize=7)
-  return figure
+def _quality(found: dict[str, float | None]) -> str:
+  return f'{percent(found["mean_relative_error"] or 0)}, {found["r2"]:.4f}'
 
 
 def rewrite(name: str, body: str) -> None:
@@ -232,23 +209,29 @@ def main() -> None:
     export(workdir)
   table = pd.read_csv(DATA)
   studies = [Study(table, domain) for domain in DOMAINS]
-  rewrite('fits', fits_table(studies))
+  study, folds = studies[0], validated(studies)
+  found = dcpt_proof.choices(study)
+  proofs = {usage: dcpt_proof.proof_rows(table, study, usage, choice)
+            for usage, choice in found.items() if (table['study'] == f'dcpt-{usage}').any()}
+  checks = checks_table(studies, folds, dcpt_proof.checks(proofs, study.domain))
+  rewrite('checks', checks)
+  rewrite('fits', fits_table(studies, folds))
+  rewrite('parameters', parameters_table(studies))
+  rewrite('ratios', ratios_table(study))
   rewrite('forms', forms_table(studies))
-  found = choices(studies[0])
-  answers = [[usage, f'{c.inputs["r"]:.3f}', '{:.3f} to {:.3f}'.format(*c.intervals['r']),
-              f'{c.inputs["D"]:,.0f}', f'{c.losses["domain"]["loss"]:.4f}',
-              f'{c.losses["general"]["loss"]:.4f}', f'{c.limit:.4f}' if c.limit else '']
-             for usage, c in found.items()]
-  rewrite('choices', table_of(['usage', 'r', '90 % interval', 'D', 'domain loss', 'general loss',
-                               'limit'], answers))
-  for usage, choice in found.items():
-    if (table['study'] == f'dcpt-{usage}').any():
-      mean, spread, seeds = measured(table, usage, studies[0].domain)
-      low, high = choice.intervals['r']
-      said = (f'By the runs alone the best ratio is {mean:.3f} ± {spread:.3f} ({seeds} seeds); the '
-              f'law says {choice.inputs["r"]:.3f}, from {low:.3f} to {high:.3f}.')
-      rewrite(usage, f'{proof_table(table, studies[0], usage, choice)}\n\n{said}')
-  drawing.save(picture(table, studies[0], found), str(PICTURE))
+  rewrite('along', along_table(studies))
+  rewrite('choices', dcpt_proof.choices_table(found))
+  rewrite('critical', critical_table(study))
+  for usage, rows in proofs.items():
+    said = dcpt_proof.said(table, study, usage, found[usage], rows)
+    rewrite(usage, f'{dcpt_proof.proof_table(rows)}\n\n{said}')
+  rewrite('cross', cross_table(study))
+  drawing.save(dcpt_proof.picture(table, study, found), str(PICTURE))
+  print(checks)
+  for usage in dcpt_proof.USAGES:
+    if usage not in proofs:
+      print(f'not proved: no runs of {usage}; train configs/dcpt.py:{usage}='
+            f'{found[usage].inputs["r"]:.4g}')
   print(f'written: {TEXT}, {PICTURE}')
 
 

@@ -18,21 +18,27 @@ PLACE = '{domain}'  # in --columns and --where: the domain's name
 
 def of_logs(workdir: str, study: str | None, names: Sequence[str], early: float,
             where: str = '') -> dict[str, Domain]:
-  """Final losses of finished runs on one domain and what their parents had, by domain.
-
-  k1: the parents' last loss on the domain. k2: its fall from there over the first `early` of the
-  tokens of the longest run, in the runs with the most of the domain. Both are means over parents.
-  """
+  """`of_runs` of the finished runs of a workdir."""
   table = logs.load(workdir, study)
+  return of_runs(table[table['state'] == 'done'], names, early, where, workdir)
+
+
+def of_runs(table: pd.DataFrame, names: Sequence[str], early: float, where: str = '',
+            source: str = 'the table') -> dict[str, Domain]:
+  """Final losses of runs on one domain and what their parents had, by domain.
+
+  table: finished runs as `logs.load` has them, a row an evaluation. k1: the parents' last loss on
+  the domain. k2: its fall from there over the first `early` of the tokens of the longest run, in
+  the runs with the most of the domain. Both are means over parents.
+  """
   for name in names:
     if name not in logs.domains(table):
-      raise bad('--domains', name, f'{workdir} has losses of '
+      raise bad('--domains', name, f'{source} has losses of '
                 f'{", ".join(logs.domains(table)) or "none"}')
-  table = table[table['state'] == 'done']
   ends = table[table['final'].astype(bool)]
   runs = table[(table['stage'] == 0) & table['parent'].notna()]
   if not len(runs):
-    raise InputError(f'{workdir}: no finished run goes on from another')
+    raise InputError(f'{source}: no finished run goes on from another')
   runs = tables.select(runs, where)
   found = {}
   for name in names:
@@ -40,7 +46,7 @@ def of_logs(workdir: str, study: str | None, names: Sequence[str], early: float,
     mine = runs[(runs[others] == 0).all(axis=1)]
     last = mine[mine['final'].astype(bool)]
     if not len(last) or not (last[f'r/{name}'] > 0).any():
-      raise InputError(f'{workdir}: no finished run has {name} and none of the other domains')
+      raise InputError(f'{source}: no finished run has {name} and none of the other domains')
     most = mine[np.isclose(mine[f'r/{name}'], mine[f'r/{name}'].max())
                 & ~mine['final'].astype(bool).to_numpy()]
     first = most[most['D'] <= early * last['D'].max()]
@@ -48,7 +54,7 @@ def of_logs(workdir: str, study: str | None, names: Sequence[str], early: float,
     for parent, rows in first.groupby('parent', sort=True):
       origin = ends[ends['run_id'] == parent]
       if not len(origin):
-        raise InputError(f'{workdir}: {parent}, from which runs go on, is not in these logs')
+        raise InputError(f'{source}: {parent}, from which runs go on, is not in these logs')
       curves.append((np.append(0.0, rows['D']),
                      np.append(rewarming.along(origin, name), rewarming.along(rows, name))))
       cost += float(rows['C'].max())

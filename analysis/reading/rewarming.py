@@ -73,6 +73,10 @@ def cut(runs: pd.DataFrame, rows: pd.DataFrame, after: str) -> Cut:
       early = rows.index.isin(children.index[children['step'] < step])
       keep &= ~early
   count = int(np.sum(~keep))
+  if after == PEAK and 2 * count > len(rows):
+    notes.append(f'--after=peak leaves {len(rows) - count} of {len(rows)} points: where the '
+                 'general loss stays as high until the decay, its highest point is chance; '
+                 '--after=0.2 cuts at a share of each run')
   return Cut(keep, {reason: count} if count else {},
              {'after': after} | ({'peaks': peaks} if peaks else {}), tuple(notes))
 

@@ -73,6 +73,9 @@ def test_the_points_before_the_peak_go_and_are_counted(tmp_path):
   assert some.data['peaks'] == found.data['peaks']
   assert some.left_out == {'not chosen by --where': 12,
                            'before the peak of re-warming (--after=peak)': 8}
+  assert not any('is chance' in note for note in found.notes)
+  few = read(workdir, where='step <= 100')
+  assert any('--after=peak leaves 6 of 18 points' in note for note in few.notes)
 
 
 def test_a_share_of_each_run(tmp_path):
@@ -90,7 +93,8 @@ def test_when_no_run_goes_on_with_the_parents_mixture_that_is_said(tmp_path):
   table = points.logs.load(write(tmp_path)[0])
   table = table[(table['r/docs'] < 0.4) | (table['stage'] < 0)]
   cut = rewarming.cut(table, table[table['stage'] == 0], 'peak')
-  assert len(cut.notes) == 2 and 'forget may put it late' in cut.notes[0]
+  assert len(cut.notes) == 3 and 'forget may put it late' in cut.notes[0]
+  assert '--after=peak leaves 4 of 24 points' in cut.notes[-1]
   orphans = table[table['stage'] == 0]
   said = rewarming.cut(orphans, orphans, 'peak')
   assert said.keep.all() and 'is not in these logs' in said.notes[0]
