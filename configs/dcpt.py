@@ -60,8 +60,9 @@ SCALES = {
 }
 
 
-# Seeds that the law has not seen. Neighbours are this far off, nearer where an end is close.
-PROOF_SIZE, PROOF_SEEDS, PROOF_DOMAIN_TOKENS, APART = 5e4, (1, 2, 3), 409_600, 0.1
+# Seeds that the law has not seen. Neighbours are this far off, nearer where an end is close. So much
+# of a domain asks of the law no fewer tokens than the shortest budget has, which r = 1 takes.
+PROOF_SIZE, PROOF_SEEDS, PROOF_DOMAIN_TOKENS, APART = 5e4, (1, 2, 3), 819_200, 0.1
 
 
 def get_config(scale: str = 'cpu') -> ConfigDict:
