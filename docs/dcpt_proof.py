@@ -117,7 +117,7 @@ def checks(proofs: dict[str, pd.DataFrame], domain: str) -> list[list[str]]:
     chosen = rows[rows['chosen']].iloc[0]
     for kind, corpus in (('domain', domain), ('general', GENERAL)):
       error = abs(float(chosen[f'{kind}_error']))
-      found.append([f'predicted loss at the chosen ratio, {usage}', domain, corpus, '<= 2 %',
+      found.append([f'predicted loss, {usage}, r = {chosen["r"]:.3g}', domain, corpus, '<= 2 %',
                     percent(error), verdict(error <= 0.02)])
   return found
 

@@ -94,7 +94,7 @@ def test_when_no_run_goes_on_with_the_parents_mixture_that_is_said(tmp_path):
   table = table[(table['r/docs'] < 0.4) | (table['stage'] < 0)]
   cut = rewarming.cut(table, table[table['stage'] == 0], 'peak')
   assert len(cut.notes) == 3 and 'forget may put it late' in cut.notes[0]
-  assert '--after=peak leaves 4 of 24 points' in cut.notes[-1]
+  assert '--after=peak leaves 2 of 12 points' in cut.notes[-1]
   orphans = table[table['stage'] == 0]
   said = rewarming.cut(orphans, orphans, 'peak')
   assert said.keep.all() and 'is not in these logs' in said.notes[0]
