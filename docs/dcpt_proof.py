@@ -117,8 +117,8 @@ def checks(proofs: dict[str, pd.DataFrame], domain: str) -> list[list[str]]:
     chosen = rows[rows['chosen']].iloc[0]
     for kind, corpus in (('domain', domain), ('general', GENERAL)):
       error = abs(float(chosen[f'{kind}_error']))
-      found.append([f'predicted loss, {usage}, r = {chosen["r"]:.3g}', domain, corpus, '<= 2 %',
-                    percent(error), verdict(error <= 0.02)])
+      name = f'predicted loss, {usage}, r = {chosen["r"]:.3g}'
+      found.append([name, domain, corpus, '<= 2 %', percent(error), verdict(error <= 0.02)])
   return found
 
 
