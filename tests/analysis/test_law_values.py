@@ -29,6 +29,9 @@ def _epochs(n, d):
   return 1 + 10 / math.sqrt(n) + 10 / math.sqrt(d)
 
 
+_ROWS = {'E': 1, 'A1': 10, 'alpha1': 0.5, 'A2': 4000, 'alpha2': 1, 'B': 10, 'beta': 0.5,
+         'kappa': 1}
+
 # name: parameters, [(inputs, value)]
 VALUES = {
     'chinchilla': (_SUM, [({'N': 100, 'D': 1e4}, 13), ({'N': 1e4, 'D': 1e8}, 3.1)]),
@@ -95,6 +98,11 @@ VALUES = {
                                  ({'N_nv': 25, 'N_v': 8, 'D': 1e8}, 2)]),
     'vocabulary_bits': ({'E': 1, 'A1': 10, 'alpha1': 0.5, 'A2': 4, 'alpha2': 0.5, 'B': 10,
                          'beta': 0.5}, [({'N_nv': 100, 'N_v': 64, 'H': 1e4}, 2.6)]),
+    # At V = 4,000 and kappa = 1 data count a quarter: 40,000 as 10,000.
+    'vocabulary_bits_rows': (_ROWS, [({'N_nv': 100, 'V': 4000, 'H': 4e4}, 3.1),
+                                     ({'N_nv': 100, 'V': 1000, 'H': 1e4}, 6.1)]),
+    'vocabulary_rows': (_ROWS, [({'N_nv': 100, 'V': 4000, 'D': 4e4}, 1.1),
+                                ({'N_nv': 100, 'V': 1000, 'D': 1e4}, 4.1)]),
     'vocabulary_characters': (_VOCABULARY, [
         ({'N_nv': 100, 'N_v': 64, 'V': v, 'H': 1e4 / f}, 8)
         for v, f in ((1e4, _F[0]), (2e5, _F[1]), (1e6, _F[1]))]),
