@@ -60,8 +60,8 @@ SCALES = {
 }
 
 
-# Seeds that the law has not seen. Neighbours are this far off, nearer where an end is close. At r = 1
-# the domain's tokens are all there are, so they are no fewer than those of the shortest budget.
+# Seeds that the law has not seen. Neighbours are this far off, nearer where an end is close. At
+# r = 1 the domain's tokens are all there are: no fewer than those of the shortest budget.
 PROOF_SIZE, PROOF_SEEDS, PROOF_DOMAIN_TOKENS, APART = 5e4, (1, 2, 3), 819_200, 0.1
 
 

@@ -16,6 +16,8 @@ _AT = {'N': 100, 'D': 1e4, 'r': 0.5}  # L3 is 1 + 1 + 100/4/10 + .6/.6 = 5.5 her
 _SINGLE = [({'of': 25}, 2), ({'of': 1}, 10)]  # (100 / x)^.5
 _EPOCHS = {'E': 1, 'A': 10, 'B': 10, 'alpha': 0.5, 'beta': 0.5}  # G = 1: U_N is U
 _VOCABULARY = {'E': 5, 'A1': 10, 'alpha1': 0.5, 'A2': 8, 'alpha2': 1 / 3, 'B': 100, 'beta': 0.25}
+_ROWS = {'E': 1, 'A1': 10, 'alpha1': 0.5, 'A2': 4000, 'alpha2': 1, 'B': 10, 'beta': 0.5,
+         'kappa': 1}
 _F = [a * math.log(v)**2 + b * math.log(v) + c  # tokens a character of 10,000 and 200,000 words
       for a, b, c in [(0.00639222, -0.15811069, 1.20470122)] for v in (1e4, 2e5)]
 _ROUTED = {'a': -0.1, 'b': -0.2, 'c': 0.01, 'd': 1.5, 'Es': 10, 'Em': 100}
@@ -28,9 +30,6 @@ def _single(of):
 def _epochs(n, d):
   return 1 + 10 / math.sqrt(n) + 10 / math.sqrt(d)
 
-
-_ROWS = {'E': 1, 'A1': 10, 'alpha1': 0.5, 'A2': 4000, 'alpha2': 1, 'B': 10, 'beta': 0.5,
-         'kappa': 1}
 
 # name: parameters, [(inputs, value)]
 VALUES = {
