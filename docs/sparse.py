@@ -1,8 +1,8 @@
 """Rebuilds the tables of docs/sparse.md, and docs/sparse-*.png, from docs/data/sparse.csv.
 
   python docs/sparse.py                             tables and pictures from the committed runs
-  python docs/sparse.py --workdir=workdir/sparse    first writes docs/data/sparse.csv from that
-                                                    workdir (--study=NAME: of that study)
+  python docs/sparse.py --workdir=workdir/sparse    first writes docs/data/sparse.csv from all
+                                                    studies there (--study=NAME: from one)
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from analysis.pictures import drawing
 from analysis.pictures import sparse as pictures
 from analysis.sparsities import runs as tidy
 from analysis.sparsities.counts import NAMES
+from scaling.errors import BAD_INPUT, InputError
 
 HERE = pathlib.Path(__file__).resolve().parent
 COLUMNS = ('study', 'run_id', 'stage', 'parent', 'lineage', 'trunk', 'seed', 'state', 'step',
@@ -35,10 +37,12 @@ PICTURES = ('counts', 'errors', 'durations', 'windows', 'pairs', 'techniques')
 METRICS = ('loss/', 'loss_along/', 'loss_se/', 'bits_per_byte/')
 
 
-def export(workdir: str, study: str, path: pathlib.Path) -> None:
-  """The done runs of the study, a row an evaluation, as that of others read it."""
+def export(workdir: str, study: str | None, path: pathlib.Path) -> None:
+  """The done runs of the study, or of all, a row an evaluation, as that of others read it."""
   table = logs.load(workdir, study)
   table = table[table['state'] == 'done']
+  if not len(table):
+    raise InputError(f'--workdir: {workdir} has no run that is done')
   names = [c for c in COLUMNS if c in table] + [
       str(c) for c in table if str(c).startswith(METRICS)]
   path.parent.mkdir(exist_ok=True)
@@ -171,7 +175,10 @@ def rewrite(path: pathlib.Path, tables: dict[str, str]) -> None:
 
 def rebuild(folder: pathlib.Path, bootstrap: int = 200) -> None:
   """Tables and pictures of folder/sparse.md from folder/data/sparse.csv."""
-  runs, dropped = tidy.of_table(pd.read_csv(folder / 'data' / 'sparse.csv', low_memory=False))
+  path = folder / 'data' / 'sparse.csv'
+  if not path.is_file():
+    raise InputError(f'{path}: there is no such table; --workdir writes it')
+  runs, dropped = tidy.of_table(pd.read_csv(path, low_memory=False), source=str(path))
   answer, found = sparse.study(runs, bootstrap=bootstrap)
   print(command.text(answer | {'dropped': dropped}))
   drawn = pictures.all_of(answer, found, runs)
@@ -185,7 +192,7 @@ def rebuild(folder: pathlib.Path, bootstrap: int = 200) -> None:
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--workdir', help='write the table from this workdir first')
-  parser.add_argument('--study', default='sparse', help='of that workdir')
+  parser.add_argument('--study', help='only this one of that workdir; without it, all')
   parser.add_argument('--folder', type=pathlib.Path, default=HERE,
                       help='where sparse.md and data/sparse.csv are')
   flags = parser.parse_args()
@@ -196,4 +203,8 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  main()
+  try:
+    main()
+  except InputError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(BAD_INPUT)

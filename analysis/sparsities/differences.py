@@ -25,7 +25,10 @@ BY = ('duration', 'window', 'sparsity')
 
 
 def labels(runs: pd.DataFrame, by: str) -> np.ndarray:
-  """Each run's place, [n] of float: its number among the places there are; nan for none."""
+  """Each run's place, [n] of float: its number among the places there are; nan for none.
+
+  Windows are of starts and sparsities that have several, if there are any, so that they compare.
+  """
   sparse = (runs['kind'] == 'sparse').to_numpy()
   found = np.full(len(runs), np.nan)
   rows = runs[sparse]
@@ -35,10 +38,15 @@ def labels(runs: pd.DataFrame, by: str) -> np.ndarray:
     found[sparse] = np.unique(np.round(rows['sparsity'], 2), return_inverse=True)[1]
   else:
     ends = np.round(rows[['start', 'end']].to_numpy(float), 4)
-    named = np.isfinite(ends).all(1)
-    if named.any():
-      place = np.unique(ends[named], axis=0, return_inverse=True)[1]
-      found[np.flatnonzero(sparse)[named]] = place.ravel()
+    named = np.flatnonzero(np.isfinite(ends).all(1))
+    if len(named):
+      place = np.unique(ends[named], axis=0, return_inverse=True)[1].ravel()
+      cell = [np.round(np.log(rows['N_initial'].to_numpy(float)), 3)[named],
+              np.round(rows['sparsity'].to_numpy(float), 2)[named]]
+      several = (pd.Series(place).groupby(cell).transform('nunique') > 1).to_numpy()
+      if several.any():  # Else windows differ in what was pruned, too.
+        named, place = named[several], place[several]
+      found[np.flatnonzero(sparse)[named]] = place
   return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from configs import dcpt, markov, quickstart, sparse, tiny, vocabulary
-from scaling import accounting, prefixes, study
+from scaling import accounting, prefixes, pruning, stages, study
 from scaling.errors import InputError
 from tests.configs.golden import endless as stores
 
@@ -119,9 +119,18 @@ def test_vocabularies_by_sizes_by_characters_share_their_trunks():
       vocabulary.get_config(wrong)
 
 
+def flops(spec):
+  counts = pruning.counts(spec.sparsity, spec.model, spec.steps)
+  N = accounting.parameters(spec.model, spec.data.vocab_size) - counts.whole
+  return 6 * spec.data.tokens_per_step * (spec.steps * N + counts.total(spec.steps))
+
+
 def test_sparse_has_dense_runs_and_pruned_ones_at_every_duration():
   runs = study.build(sparse.get_config(), {}, stores).runs
-  for tokens in {run.spec.tokens for run in runs}:
+  budgets = {run.spec.tokens for run in runs if run.spec.sparsity.schedule == 'geometric'
+             and run.spec.sparsity.sparsity}
+  assert len(budgets) == 2
+  for tokens in budgets:
     here = [run.spec for run in runs if run.spec.tokens == tokens]
     dense = {spec.model for spec in here if spec.sparsity.dense and spec.model.linear == 'dense'}
     ramps = [spec for spec in here if spec.sparsity.sparsity and (
@@ -130,6 +139,11 @@ def test_sparse_has_dense_runs_and_pruned_ones_at_every_duration():
     assert len(dense) >= 4 and len(starts) >= 2 and starts <= dense
     for start in starts:
       assert {spec.sparsity.sparsity for spec in ramps if spec.model == start} >= set(sparse.LEVELS)
+    counts = [pruning.counts(spec.sparsity, spec.model, spec.steps) for spec in ramps]
+    pairs = [abs(accounting.non_embedding(other) / (
+        accounting.non_embedding(spec.model) - of.whole + of.total(spec.steps) / spec.steps) - 1)
+        for spec, of in zip(ramps, counts, strict=True) for other in dense]
+    assert sum(gap < 0.01 for gap in pairs) >= len(sparse.LEVELS)
     low, both = (next(spec.model for spec in here if spec.model.linear == linear)
                  for linear in ('low_rank', 'sltrain'))
     assert abs(accounting.non_embedding(low) / accounting.non_embedding(both) - 1) < 0.01
@@ -137,5 +151,12 @@ def test_sparse_has_dense_runs_and_pruned_ones_at_every_duration():
   assert parent.spec.sparsity.schedule == 'constant' and child.spec.sparsity.dense
   assert child.spec.init.run == parent.run_id
   assert parent.spec.tokens + child.spec.tokens == 3_276_800
+  cost = stages.before(child.spec, {parent.run_id: parent.spec}).flops + flops(child.spec)
+  model = parent.spec.model
+  equal = [run.spec.sparsity.schedule == 'constant' for run in runs if run.spec.model == model
+           and flops(run.spec) == pytest.approx(cost, rel=1e-3)]
+  assert sorted(equal) == [False, True]  # dense, and sparse all the way
+  evidence = study.build(sparse.get_config('evidence'), {}, stores).runs
+  assert {run.run_id for run in runs} < {run.run_id for run in evidence}
   with pytest.raises(InputError, match=r'scale: .huge. is not allowed'):
     sparse.get_config('huge')
