@@ -8,8 +8,8 @@ mixture, and, where it matters, the general loss with r = r_g = 1 - r_d. Losses 
   limited_domain_data   r_d of least domain loss with D_d domain tokens: argmin L_d(N, D_d/r_d, r_d)
   allocation            N and D of least loss at a fixed r: argmin L(N, D, r) s.t. C = 6 N D
 
-Ratios are sought among those that were fitted. Intervals of r are quantiles over the fits'
-bootstrap refits, those of losses the fits' own at the chosen point.
+Ratios are sought among those that were fitted. Intervals of r are quantiles over bootstrap refits,
+those of losses the fits' own at the chosen point.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import numpy as np
 
 from analysis import ratios
 from analysis.fit import Fit
-from analysis.fitting import diagnostics
+from analysis.fitting import diagnostics, intervals
+from analysis.fitting.result import PROFILE
 from analysis.laws import dcpt
 from analysis.laws.law import Law, Values
 from scaling.errors import InputError, bad
@@ -230,11 +231,15 @@ def _point(fit: Fit) -> dict[str, np.ndarray]:
 
 
 def _samples(*fits: Fit) -> tuple[list[dict[str, np.ndarray]], list[str]]:
-  """The refits of each fit, as many of each; none with a warning if a fit has none."""
-  if any(fit.samples is None for fit in fits):
-    return [], ['no interval of the ratio: it takes bootstrap refits of every fit (many groups, '
+  """The refits of each fit, as many of each; none with a warning where a fit allows none.
+
+  A fit with profiles in place of refits is refitted: the choice lies within its data.
+  """
+  done = [intervals.refitted(fit) if fit.interval_method == PROFILE else fit for fit in fits]
+  if any(fit is None or fit.samples is None for fit in done):
+    return [], ['no interval of the ratio: it takes refits of every fit (three groups a parameter, '
                 '--bootstrap above 0)']
-  refits = [fit.refits() for fit in fits]
+  refits = [fit.refits() for fit in done if fit is not None]
   count = min(len(next(iter(r.values()))) for r in refits)
   return [{k: v[:count] for k, v in r.items()} for r in refits], []
 

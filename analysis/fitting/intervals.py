@@ -73,4 +73,18 @@ def profiled(bare: Fit) -> Fit:
     if sides:
       warnings.append(f'parameter {name} is not identified: its profile is flat '
                       f'{" and ".join(sides)}')
-  return dataclasses.replace(done, intervals=intervals, warnings=bare.warnings + warnings)
+  made = dataclasses.replace(done, intervals=intervals, warnings=bare.warnings + warnings)
+  made.__dict__['profile'] = done.profile  # What it has looked at serves predictions, too.
+  return made
+
+
+def refitted(bare: Fit, refits: int = 200, seed: int = 0) -> Fit | None:
+  """A fit whose intervals are profiles, with refits for what the law says within its data; None
+  where there are too few groups to resample.
+
+  Such refits are too narrow for the parameters: along a flat direction they stay where they start.
+  But along it the law does not change within the data, nor does a choice that it makes there.
+  """
+  if len(np.unique(bare.groups)) < 3 * len(bare.law.parameters):
+    return None
+  return resampled(bare, bare._centre, refits, seed, None, BOOTSTRAP)

@@ -11,6 +11,7 @@ from analysis import fit, laws, mixture, ratios
 from analysis.fit import BOOTSTRAP, Fit
 from analysis.fitting.coordinates import Coordinates
 from analysis.fitting.objectives import Objective
+from analysis.fitting.result import PROFILE
 from analysis.laws import dcpt, mixing, multilingual, nmt
 from analysis.pictures import drawing
 from analysis.pictures import mixture as mixture_plot
@@ -137,6 +138,24 @@ def test_no_allocation_where_data_do_not_matter():
 def test_fits_without_refits_give_no_interval_of_the_ratio():
   found = mixture.trade_off(made(DOMAIN, samples=0), made(GENERAL), 1.8e9, 1e10, 0.03)
   assert found.intervals == {} and any('no interval' in w for w in found.warnings)
+
+
+def profiled(noise):
+  return dataclasses.replace(made(DOMAIN, noise=noise, samples=0), interval_method=PROFILE)
+
+
+def test_fits_with_profiles_are_refitted_for_the_interval_of_the_ratio():
+  """Of the law's parameters as wide as the noise; and none of few groups."""
+  widths = []
+  for noise in (0.002, 0.004):
+    (params,), missing = mixture._samples(profiled(noise))
+    loss = laws.get('dcpt').predict(params, {'N': 1.8e9, 'D': 1e10, 'r': 0.3})
+    widths.append(np.ptp(np.quantile(loss, [0.05, 0.95])))
+    assert not missing and abs(np.median(loss) / at(DOMAIN, N=1.8e9, D=1e10, r=0.3) - 1) < noise
+  assert 1.6 < widths[1] / widths[0] < 2.4
+  few = dataclasses.replace(profiled(0.004), groups=np.arange(GRID['N'].size) % 26)
+  found, missing = mixture._samples(few)
+  assert not found and 'three groups a parameter' in missing[0]
 
 
 def test_wrong_questions_are_one_line():
