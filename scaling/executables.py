@@ -17,6 +17,7 @@ import jax
 
 from scaling import files, programs
 from scaling.errors import InputError
+from scaling.hosts import Hosts
 from scaling.train.program import Program
 from scaling.train.shape import Shape
 from scaling.train.sharding import ANY, Axes
@@ -45,9 +46,12 @@ class Executables:
 
   def __init__(self, workdir: str, members: Mapping[Shape, int], lanes: int | None,
                accumulation: int | None, axes: Axes, say: Callable[[str], None],
-               background: bool | None = None):
+               background: bool | None = None, hosts: Hosts | None = None):
     self._workdir, self._members, self._say = workdir, members, say
     self._lanes, self._accumulation, self._axes = lanes, accumulation, axes
+    self._hosts = hosts
+    if hosts is not None:  # Who else compiles, and trains, must do it in the same order.
+      background = False
     self._background = jax.devices()[0].platform != 'cpu' if background is None else background
     self._made: dict[Shape, Program] = {}
     self._thread: threading.Thread | None = None
@@ -116,7 +120,7 @@ class Executables:
     if record.get('versions') != programs.versions():
       self._say(f'this workdir began with {record.get("versions")}, this is '
                 f'{programs.versions()}: curves may differ beyond rounding from those of before')
-    return programs.build(shape, settings)
+    return programs.build(shape, settings, self._hosts)
 
   def _mesh(self, settings: programs.Settings) -> tuple[str, str]:
     """The mesh asked for and the one used; the same text where it was left open."""

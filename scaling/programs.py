@@ -16,6 +16,7 @@ import jax
 
 from scaling import accounting, files, tuning
 from scaling.errors import InputError, bad
+from scaling.hosts import Hosts
 from scaling.specs import canonical
 from scaling.train import sharding
 from scaling.train.advice import recommended, spread
@@ -23,6 +24,7 @@ from scaling.train.kernels import Kernels
 from scaling.train.program import Program
 from scaling.train.shape import Shape
 from scaling.train.sharding import ANY, Axes
+from scaling.train.shared import SharedProgram
 
 # A dispatch is at most this much work, so that a signal is answered within about a second on the
 # slowest device this is meant for, and at most MAX_CHUNK steps.
@@ -170,10 +172,17 @@ def measured(shape: Shape, members: int, accumulation: int | None = None, axes: 
   return dataclasses.replace(known[found.lanes], chunk=min(chunk, MAX_CHUNK)), timings
 
 
-def build(shape: Shape, settings: Settings) -> Program:
+def build(shape: Shape, settings: Settings, hosts: Hosts | None = None) -> Program:
+  """The program of a shape, not compiled yet; of all `hosts` together if there are several."""
   mesh = sharding.mesh(settings.run, settings.data, settings.fsdp, settings.tensor)
-  return Program(shape, settings.lanes, settings.chunk, settings.accumulation, mesh,
-                 settings.kernels)
+  arguments = (shape, settings.lanes, settings.chunk, settings.accumulation, mesh,
+               settings.kernels)
+  if hosts is None:
+    return Program(*arguments)
+  name = key(shape, '')
+  if hosts.leads:
+    hosts.tell('program', name=name, settings=dataclasses.asdict(settings))
+  return SharedProgram(hosts, name, *arguments)
 
 
 def versions() -> dict[str, str]:

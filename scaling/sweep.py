@@ -36,6 +36,7 @@ from scaling import (
   trackers,
   usage,
 )
+from scaling import hosts as hosts_of
 from scaling.data import token_store
 from scaling.errors import DONE, FAILED, STOPPED, InputError, bad
 from scaling.leases import Worker
@@ -56,6 +57,11 @@ _ACCUMULATION = flags.DEFINE_integer('accumulation', None, 'Parts of a batch, on
                                      lower_bound=1)
 _MESH = flags.DEFINE_string('mesh', '', 'Devices that share lanes, as in data=2,fsdp=4,tensor=2; '
                             'default: chosen for each shape (docs/mesh.md).')
+_HOSTS = flags.DEFINE_enum('hosts', None, list(hosts_of.METHODS), 'Train on all processes of this '
+                           'TPU slice or Slurm step together.')
+_COORDINATOR = flags.DEFINE_string('coordinator', None, 'The same by hand: host:port of process 0,')
+_PROCESSES = flags.DEFINE_integer('processes', None, '... how many processes there are,')
+_PROCESS = flags.DEFINE_integer('process', None, '... and the number of this one, from 0 on.')
 _CPU_DEVICES = flags.DEFINE_integer('cpu_devices', None, 'Devices to make of the CPU; default: one '
                                     'a core, at most 16.', lower_bound=1)
 _CHECKPOINT_SECONDS = flags.DEFINE_float('checkpoint_seconds', 30.0, 'Time between checkpoints.',
@@ -108,7 +114,16 @@ def main(argv: list[str]) -> int:
   _set_devices()
   if _MODE.value == 'plan':
     return plan(planned, forest, workdir)
-  return run(planned, forest, workdir, stores, stop)
+  asked = (_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+  if _HOSTS.value is None and asked == (None, None, None):
+    return run(planned, forest, workdir, stores, stop)
+  if '://' in workdir:
+    raise bad('--workdir', workdir, 'several hosts of one worker need a mounted disk')
+  hosts = hosts_of.join(_HOSTS.value, *asked)
+  stop.also = hosts.stop_asked if hosts.leads else stop.also
+  return hosts_of.together(
+      hosts, lambda: run(planned, forest, workdir, stores, stop, hosts),
+      lambda: follow(hosts, forest, workdir, stores, stop))
 
 
 def _set_devices() -> None:
@@ -136,12 +151,12 @@ def _cores() -> int:
 
 
 def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: str, stores: Stores,
-        stop: _StopFlag) -> int:
+        stop: _StopFlag, hosts: hosts_of.Hosts | None = None) -> int:
   """Trains what is missing, shares the work with other workers, and waits for what they hold."""
   import jax  # pylint: disable=import-outside-toplevel
 
   from scaling import executables, programs, progress  # pylint: disable=import-outside-toplevel
-  from scaling.train import batches, checkpoint, sharding  # pylint: disable=import-outside-toplevel
+  from scaling.train import batches, checkpoint, sharding, shared  # pylint: disable=import-outside-toplevel
   from scaling.train.loop import Loop  # pylint: disable=import-outside-toplevel
   from scaling.train.pack import Options, Pack  # pylint: disable=import-outside-toplevel
   from scaling.train.shape import Shape  # pylint: disable=import-outside-toplevel
@@ -181,11 +196,12 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
 
     options = Options(
         workdir, worker, stores, stop.is_set, show.say, _KEEP.value, _CHECKPOINT_SECONDS.value,
-        batches.Batches(batches.room(jax.devices()[0])),
+        shared.SharedBatches() if hosts else batches.Batches(batches.room(jax.devices()[0])),
         watch=functools.partial(_watch, work, show, worker, meter), lost=queue.put_back,
         begin=recorder.begin, record=record)
     compiled = executables.Executables(
-        workdir, _members(planned, forest), _pack(), _ACCUMULATION.value, axes, show.say)
+        workdir, _members(planned, forest), _pack(), _ACCUMULATION.value, axes, show.say,
+        hosts=hosts)
     while todo and len(queue) and not stop.is_set():
       claimed = queue.take()
       if claimed is None:  # Others hold what is left: wait for them, or for their leases to end.
@@ -214,6 +230,15 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
     compiled.leave(STOPPED)
     return STOPPED
   return _summary(planned, forest, workdir)
+
+
+def follow(hosts: hosts_of.Hosts, forest: Mapping[str, prefixes.Segment], workdir: str,
+           stores: Stores, stop: _StopFlag) -> int:
+  """What every process but the first does in place of `run`."""
+  from scaling import executables  # pylint: disable=import-outside-toplevel
+  from scaling.train.follow import Follower  # pylint: disable=import-outside-toplevel
+  executables.use_cache(workdir)
+  return Follower(hosts, forest, stores).follow(stop.is_set)
 
 
 def _members(planned: study.Study, forest: Mapping[str, prefixes.Segment]) -> Mapping[Any, int]:
@@ -287,9 +312,13 @@ class _StopFlag:
 
   def __init__(self, listen: bool) -> None:
     self._event = threading.Event()
-    self.is_set, self.wait = self._event.is_set, self._event.wait
+    self.wait = self._event.wait
+    self.also: Callable[[], bool] = lambda: False  # whether another process was asked to stop
     for number in (signal.SIGTERM, signal.SIGINT) if listen else ():
       signal.signal(number, self._on_signal)
+
+  def is_set(self) -> bool:
+    return self._event.is_set() or self.also()
 
   def _on_signal(self, number: int, frame: object) -> None:
     del frame

@@ -93,5 +93,5 @@ NUMBERS: dict[str, Any] = {'b1': 0.9, 'b2': 0.95, 'eps': 1e-8, 'weight_decay': 0
 
 def memory() -> int | None:
   """Bytes of one device, None where it does not say."""
-  stats = jax.devices()[0].memory_stats() or {}
+  stats = jax.local_devices()[0].memory_stats() or {}
   return stats.get('bytes_limit')

@@ -47,10 +47,12 @@ class Damaged(Exception):
 
 
 def save(workdir: str, name: str, state: Any, positions: Sequence[tuple[str, Position]],
-         note: Mapping[str, Any]) -> str:
+         note: Mapping[str, Any], places: Sequence[int] | None = None,
+         put: Callable[[str, Any], None] | None = None) -> str:
   """Writes lanes (leading axis of every leaf of `state`) and returns the folder, under `workdir`.
 
-  `positions[i]` is the run id of lane i and where it stands. Raises OSError, leaving no checkpoint,
+  `positions[i]` is the run id of lane i, or of lane `places[i]`, and where it stands; `put` puts
+  the arrays into a folder. Raises OSError, leaving no checkpoint,
   when there is no room.
   """
   folder = f'{FOLDER}/{name}'
@@ -62,11 +64,12 @@ def save(workdir: str, name: str, state: Any, positions: Sequence[tuple[str, Pos
     # Orbax and tensorstore log a page of tracebacks from their threads when the disk is full.
     with files.spool(path) as local:
       files.check_room(local, 2**16 + sum(leaf.nbytes for leaf in jax.tree.leaves(state)) * 9 // 8)
-      checkpointer().save(f'{local}/state', _plain(state))
+      (put or write)(os.path.abspath(f'{local}/state'), state)
       contents = _contents(f'{local}/state')
     index = {
         'runs': {run_id: {'lane': lane, **dataclasses.asdict(position)}
-                 for lane, (run_id, position) in enumerate(positions)},
+                 for lane, (run_id, position) in zip(
+                     places or range(len(positions)), positions, strict=True)},
         'files': contents,
         'note': dict(note),
     }
@@ -77,6 +80,11 @@ def save(workdir: str, name: str, state: Any, positions: Sequence[tuple[str, Pos
       raise OSError(files.NO_ROOM[0], 'No space left on device', path) from error
     raise
   return folder
+
+
+def write(path: str, state: Any) -> None:
+  """The arrays alone; every process of several writes what its devices hold."""
+  checkpointer().save(path, _plain(state))
 
 
 def restore(workdir: str, folder: str, run_id: str) -> tuple[Any, Position]:

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh
 
-from scaling.errors import bad
 from scaling.model.transformer import UNSPLIT, Params, Split
 from scaling.optim import optimizers
 from scaling.specs import ModelSpec
@@ -144,21 +143,8 @@ def _leave(x: Array) -> Array:
 _leave.defvjp(lambda x: (_leave(x), None), lambda _, g: (g,))
 
 
-def check(model: ModelSpec, batch: int, accumulation: int, mesh: Mesh) -> None:
-  """Raises InputError unless the mesh axes divide what they split."""
-  fsdp, tensor = mesh.shape['fsdp'], mesh.shape['tensor']
-  parts = accumulation * mesh.shape['data'] * fsdp
-  if batch % parts:
-    axes = 'the data axis' if fsdp == 1 else 'data * fsdp'
-    raise bad('data.batch', batch, f'accumulation * {axes} = {parts} must divide it')
-  for name, value in (('heads', model.heads), ('hidden', model.hidden)):
-    if value % tensor:
-      raise bad(f'model.{name}', value, f'the tensor axis, {tensor}, must divide it')
-  if model.width % (fsdp * tensor):
-    raise bad('model.width', model.width, f'fsdp * tensor = {fsdp * tensor} must divide it')
-
-
 def forgetful(prim: Any, *_: Any, **__: Any) -> bool:
-  """Policy of jax.checkpoint: what gathering gave is gathered again for the derivative, so that
-  whole parameters are held a block at a time; everything else is kept."""
+  """Policy of jax.checkpoint: what gathering gave is gathered again for the derivative, everything
+  else is kept. So a compiler that schedules for memory need not hold all parameters whole; that of
+  a CPU does so all the same (34 MB of temporaries against 36 at 6M parameters and fsdp = 8)."""
   return prim.name not in ('all_gather', 'all_to_all', 'convert_element_type', 'reshape')

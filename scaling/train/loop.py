@@ -164,7 +164,7 @@ class Loop:
           continue
         if _suspicious(loss[:turn.count, i], norm[:turn.count, i], pack.program.shape.vocab_size):
           assert pack.state is not None
-          diverged = int(jax.device_get(pack.state.diverged)[i])
+          diverged = int(pack.program.diverged(pack.state)[i])
           if diverged >= 0:
             diverged -= lane.counted
             pack.fail(i, lane, 'diverged', diverged, (

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
-
 from scaling import accounting
 from scaling.data.feed import Feed
 from scaling.data.token_store import TokenStore
@@ -187,14 +185,12 @@ class Pack:
     if self.options.keep == 'all':
       keep = None
     with self.clock('checkpoint'):
-      state: Any = self.state
-      if len(held) < self.program.lanes:
-        places = [i for i, _ in held]
-        state = jax.tree.map(lambda leaf: leaf[places], jax.device_get(state))
+      assert self.state is not None  # A lane that has done a step.
+      state, places = self.program.selected(self.state, [i for i, _ in held])
       folder = checkpoint.save(
           self.options.workdir, self.options.worker.fresh_name(), state,
           [(lane.run.run_id, lane.position) for _, lane in held],
-          {'lanes': self.program.lanes})
+          {'lanes': self.program.lanes}, places, self.program.write)
       dropped: list[str] = []
       for i, lane in held:
         old = lane.run.checkpoints()

@@ -18,8 +18,7 @@ from jax.sharding import Mesh
 from scaling import accounting
 from scaling.errors import bad
 from scaling.optim.optimizers import Hyper
-from scaling.specs import OPTIMIZERS
-from scaling.train import layout, masks, sharding, state, step
+from scaling.train import checkpoint, limits, masks, sharding, state, step
 from scaling.train.kernels import Kernels, precision
 from scaling.train.layout import Layout
 from scaling.train.shape import Shape
@@ -53,7 +52,7 @@ class Program:
     self.compilations = 0
     self._pruners: dict[masks.Kind, Callable[..., Any]] = {}
     self._compiling = threading.Lock()
-    _check(self)
+    limits.check(shape, lanes, chunk, accumulation, self.mesh)
     self.kernels = kernels or Kernels.of(shape.model, shape.vocab_size, shape.length,
                                          lanes // self.mesh.shape['run'], device)
     self._float = np.dtype('float64' if shape.model.dtype == 'float64' else 'float32')
@@ -101,6 +100,20 @@ class Program:
     return self._pruner(kind)(pack, *(self._put(np.asarray(values, dtype), sharding.LANES)
                                      for values, dtype in ((due, bool), (keep, np.int32),
                                                            (seeds, np.uint32))))
+
+  def diverged(self, pack: PackState) -> np.ndarray:
+    """`diverged` of every lane, on the host."""
+    return jax.device_get(pack.diverged)
+
+  def selected(self, pack: PackState, places: Sequence[int]) -> tuple[Any, Sequence[int]]:
+    """What a checkpoint of these lanes holds, and their places in it."""
+    if len(places) == self.lanes:
+      return pack, places
+    return jax.tree.map(lambda leaf: leaf[list(places)], jax.device_get(pack)), range(len(places))
+
+  def write(self, path: str, state: Any) -> None:
+    """Arrays to a folder of a checkpoint."""
+    checkpoint.write(path, state)
 
   # Training and evaluation.
 
@@ -285,21 +298,3 @@ class Program:
   def _put(self, tree: Any, specs: Any) -> Any:
     """Host arrays to the devices, explicitly, so that jax.transfer_guard allows it."""
     return jax.device_put(tree, self._shardings(specs))
-
-
-def _check(program: Program) -> None:
-  shape, mesh = program.shape, program.mesh
-  if shape.optimizer not in OPTIMIZERS:
-    raise bad('optim.optimizer', shape.optimizer, f'allowed are {", ".join(OPTIMIZERS)}')
-  for name in ('chunk', 'lanes', 'accumulation'):
-    if getattr(program, name) < 1:
-      raise bad(name, getattr(program, name), 'it must be >= 1')
-  if program.lanes % mesh.shape['run']:
-    raise bad('lanes', program.lanes, f'the run axis, {mesh.shape["run"]}, must divide it')
-  split = mesh.shape['fsdp'] * mesh.shape['tensor']
-  if split > 1 and (shape.sparse or shape.model.linear != 'dense'):
-    raise bad('--mesh', f'fsdp * tensor = {split}', 'a sparse or low-rank model is not split over '
-              'devices: its lanes have one each, or share a batch (data)')
-  layout.check(shape.model, shape.batch, program.accumulation, mesh)
-  if shape.model.dtype == 'float64' and jax.dtypes.canonicalize_dtype(float) != 'float64':
-    raise bad('model.dtype', 'float64', 'it needs jax_enable_x64')

@@ -1,0 +1,106 @@
+"""Several processes on one mesh: the curves of one process, stops, deaths, restarts."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from scaling import hosts
+from scaling.errors import InputError
+from tests.scaling import sweeps
+
+STUDY = ('--config=configs/tiny.py', '--config.base.steps=160', '--config.base.evaluation.points=4',
+         '--pack=2', '--checkpoint_seconds=0.2')
+
+
+def alone(workdir, store, *flags, devices=2):
+  return sweeps.sweep(workdir, store, f'--cpu_devices={devices}', *flags, study=STUDY)
+
+
+def start(workdir, store, count, *flags) -> list[subprocess.Popen]:
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    port = free.getsockname()[1]
+  return [sweeps.start(workdir, store, '--cpu_devices=1', f'--coordinator=localhost:{port}',
+                       f'--processes={count}', f'--process={i}', *flags, study=STUDY)
+          for i in range(count)]
+
+
+def ended(processes, seconds=300.0) -> list[tuple[int, str]]:
+  """(exit code, stderr) of all, which must end within these seconds."""
+  end = time.monotonic() + seconds
+  return [(p.returncode, said[1]) for p in processes
+          for said in [p.communicate(timeout=end - time.monotonic())]]
+
+
+def trained(workdir: pathlib.Path, processes) -> None:
+  """Waits until a run has its first line and a checkpoint."""
+  sweeps.wait_for(lambda: any(p.poll() is not None for p in processes) or (
+      sweeps.curves(workdir) and list(workdir.glob('runs/*/checkpoints.json'))), 600)
+
+
+def test_two_processes_stop_together_and_give_the_curve_of_one(tmp_path, markov_store):
+  w, once, mesh = tmp_path / 'w', tmp_path / 'once', '--mesh=fsdp=2'
+  processes = start(w, markov_store, 2, mesh)
+  trained(w, processes)
+  processes[1].send_signal(signal.SIGTERM)
+  found = ended(processes)
+  assert [code for code, _ in found] == [3, 3], found
+  assert len(sweeps.results(w)) < 4 and not list(w.glob('workers/*.json'))
+  again = alone(w, markov_store)  # The mesh is recorded; its checkpoint serves one process too.
+  assert 'goes on from step' in again.stdout
+  alone(once, markov_store, mesh)
+  assert sweeps.curves(w) == sweeps.curves(once) and len(sweeps.results(w)) == 4
+
+
+@pytest.mark.slow
+def test_four_processes_give_the_curve_of_one_and_their_checkpoint_serves_another_mesh(
+    tmp_path, markov_store):
+  w, once, mesh = tmp_path / 'w', tmp_path / 'once', '--mesh=run=2,tensor=2'
+  processes = start(w, markov_store, 4, mesh)
+  trained(w, processes)
+  processes[0].send_signal(signal.SIGTERM)
+  assert [code for code, _ in ended(processes)] == [3] * 4
+  assert [code for code, _ in ended(start(w, markov_store, 4, mesh))] == [0] * 4
+  alone(once, markov_store, mesh, devices=4)
+  assert sweeps.curves(w) == sweeps.curves(once) and len(sweeps.results(w)) == 4
+  for made in w.glob('runs/*/result.json'):  # As though they had been stopped before their end.
+    made.unlink()
+  for record in w.glob('programs/*.json'):
+    record.unlink()
+  assert alone(w, markov_store, '--mesh=fsdp=2').stdout.count('goes on from step 160') == 4
+  assert sweeps.curves(w) == sweeps.curves(once) and len(sweeps.results(w)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('victim', [0, 1])
+def test_a_death_ends_the_others_and_the_restart_resumes(tmp_path, markov_store, victim):
+  w, once, mesh = tmp_path / 'w', tmp_path / 'once', '--mesh=data=2'
+  processes = start(w, markov_store, 2, mesh)
+  trained(w, processes)
+  processes[victim].kill()
+  found = ended(processes, 60)
+  code, said = found[1 - victim]
+  assert code != 0 and re.search('has lost another one|another task died', said), found
+  assert len(sweeps.results(w)) < 4
+  assert [code for code, _ in ended(start(w, markov_store, 2, mesh))] == [0, 0]
+  alone(once, markov_store, mesh)
+  assert sweeps.curves(w) == sweeps.curves(once)
+
+
+def test_who_the_processes_are_is_checked_before_they_meet():
+  for given, says in (((None, 2, 0), '--coordinator: it must be given'),
+                      (('a:1', None, 0), '--processes'), (('a', 2, 0), 'host:port'),
+                      (('a:1', 2, 2), r'--process: 2 .* \[0, 2\)')):
+    with pytest.raises(InputError, match=says):
+      hosts.join(None, *given)
+  assert 'SLURM_PROCID' not in os.environ
+  with pytest.raises(InputError, match='start it with srun'):
+    hosts.join('slurm')
