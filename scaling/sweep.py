@@ -119,6 +119,10 @@ def main(argv: list[str]) -> int:
     return run(planned, forest, workdir, stores, stop)
   if '://' in workdir:
     raise bad('--workdir', workdir, 'several hosts of one worker need a mounted disk')
+  sparse = [r.run_id for r in planned.runs if not r.spec.sparsity.dense]
+  if sparse:
+    raise bad('sparsity', f'of run {sparse[0]}', 'with --hosts or --coordinator every run must be '
+              'dense; without them each process is a worker of its own')
   hosts = hosts_of.join(_HOSTS.value, *asked)
   stop.also = hosts.stop_asked if hosts.leads else stop.also
   return hosts_of.together(

@@ -73,8 +73,8 @@ class Follower:
     self._pack, _ = program.train(self._held, self._tokens, np.array(lr), numbers,
                                   np.array(active), n)
 
-  def _evaluate(self, program: SharedProgram, count: int) -> None:
-    program.evaluate(self._held, None, count)
+  def _evaluate(self, program: SharedProgram, count: int, partial: list[bool]) -> None:
+    program.evaluate_told(self._held, count, partial)
 
   def _diverged(self, program: SharedProgram) -> None:
     program.diverged(self._held)

@@ -82,19 +82,28 @@ class SharedProgram(Program):
     pack, metrics = super().train(pack, tokens, lr, hyper, active, n)
     return pack, self._everywhere(metrics)
 
-  def evaluate(self, pack: PackState, windows: np.ndarray | None,
-               count: int | None = None) -> Array:
-    count = len(windows) if windows is not None else count
-    assert count is not None
-    self._tell('evaluate', count=count)
+  def evaluate(self, pack: PackState, windows: np.ndarray) -> Array:
+    partial = [bool((part < 0).any()) for part in self._blocks(windows)]
+    self._tell('evaluate', count=len(windows), partial=partial)
+    return self._evaluated(pack, self._blocks(windows), partial, len(windows))
+
+  def evaluate_told(self, pack: PackState, count: int, partial: Sequence[bool]) -> None:
+    """The part of a process that has no windows: which executables is all that it must know."""
+    empty = np.zeros((self._window_block, self.shape.length + 1), np.int32)
+    self._evaluated(pack, [empty] * len(partial), partial, count)
+
+  def _blocks(self, windows: np.ndarray) -> list[np.ndarray]:
     block = self._window_block
-    shape, parts = (block, self.shape.length + 1), []
-    for i in range(0, count, block):
-      part = np.zeros(shape, np.int32)
-      if windows is not None:
-        part[:len(windows[i:i + block])] = windows[i:i + block]
-      parts.append(self._evaluate(pack.params, self._spread(part, sharding.WINDOWS)))
-    return self._joined(tuple(parts), count)
+    padded = np.zeros((-(-len(windows) // block) * block, windows.shape[1]), np.int32)
+    padded[:len(windows)] = windows
+    return np.split(padded, range(block, len(padded), block))
+
+  def _evaluated(self, pack: PackState, blocks: Sequence[np.ndarray], partial: Sequence[bool],
+                 count: int) -> Array:
+    return self._joined(tuple(
+        (self._evaluate_partial if ends_early else self._evaluate)(
+            pack.params, self._spread(block, sharding.WINDOWS))
+        for block, ends_early in zip(blocks, partial, strict=True)), count)
 
   def gather(self, lanes: Sequence[tuple[int, Lane]], n: int) -> Array:
     """The next n steps of the lanes, which are advanced; every process reads its share."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import re
@@ -9,12 +10,17 @@ import signal
 import socket
 import subprocess
 import time
+import types
 
+import numpy as np
 import pytest
 
 from scaling import hosts
 from scaling.errors import InputError
+from scaling.train import sharding
+from scaling.train.shared import SharedProgram
 from tests.scaling import sweeps
+from tests.scaling.train import packs
 
 STUDY = ('--config=configs/tiny.py', '--config.base.steps=160', '--config.base.evaluation.points=4',
          '--pack=2', '--checkpoint_seconds=0.2')
@@ -104,3 +110,18 @@ def test_who_the_processes_are_is_checked_before_they_meet():
   assert 'SLURM_PROCID' not in os.environ
   with pytest.raises(InputError, match='start it with srun'):
     hosts.join('slurm')
+
+
+def test_the_others_hear_which_windows_end_early():
+  told: dict[str, bytes] = {}
+  client = types.SimpleNamespace(key_value_set_bytes=told.__setitem__)
+  shared = SharedProgram(hosts.Hosts(client, 0, 1), 'p', packs.SHAPE, 1, packs.K, 1,
+                         sharding.single())
+  alone = packs.compiled(packs.SHAPE, 1, packs.K, 'loop')
+  windows = packs.batches(9, 1, 6)[0]  # two blocks of four
+  windows[5, 4:] = -1
+  lane = alone.fresh(3)
+  found = shared.evaluate(shared.stack([lane]), windows)
+  np.testing.assert_array_equal(found, alone.evaluate(alone.stack([lane]), windows))
+  call = json.loads(list(told.values())[-1])
+  assert (call['call'], call['count'], call['partial']) == ('evaluate', 6, [False, True])
