@@ -9,6 +9,7 @@ the service misses its heartbeat.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ from scaling.errors import BAD_INPUT, FAILED, STOPPED, InputError
 METHODS = ('tpu', 'slurm')  # environments that say by themselves who the processes are
 
 SILENCE = 30  # seconds without a heartbeat after which a process counts as dead
+COMPILATION = 7200  # seconds that one process may compile for longer than another
 KEPT = 512  # calls that stay in the store; nobody lags by as many
 
 # What jax and its transports say when another process is gone.
@@ -67,6 +69,11 @@ class Hosts:
         raise HostLost(f'process 0 of {self.count} cannot be reached') from error
       self._calls += 1
       return json.loads(text)
+
+  def meet(self) -> None:
+    """Waits for all others at this call: gloo gives up on who first uses a group of devices half a
+    minute after it, and one process may compile where another reads a cache."""
+    self._client.wait_at_barrier(f'scaling/meet/{self._calls}', COMPILATION * 1000)
 
   def stop_asked(self) -> bool:
     """Whether any other process was asked to stop; looks twice a second."""
@@ -139,8 +146,9 @@ def together(hosts: Hosts, lead: Callable[[], int], follow: Callable[[], int]) -
       try:
         code = lead()
       except (InputError, OSError) as error:  # A full disk; the command says it in one line.
-        hosts.tell('end', code=BAD_INPUT if isinstance(error, InputError) else FAILED)
-        jax.distributed.shutdown()
+        with contextlib.suppress(Exception):  # The error itself is what the user must see.
+          hosts.tell('end', code=BAD_INPUT if isinstance(error, InputError) else FAILED)
+          jax.distributed.shutdown()
         raise
       hosts.tell('end', code=code)
     jax.distributed.shutdown()

@@ -242,6 +242,7 @@ def follow(hosts: hosts_of.Hosts, forest: Mapping[str, prefixes.Segment], workdi
   from scaling import executables  # pylint: disable=import-outside-toplevel
   from scaling.train.follow import Follower  # pylint: disable=import-outside-toplevel
   executables.use_cache(workdir)
+  preemption.watch(_METADATA.value, stop.set)  # Of this process's machine.
   return Follower(hosts, forest, stores).follow(stop.is_set)
 
 

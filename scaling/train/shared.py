@@ -8,13 +8,14 @@ device through `_spread`. Results that the leader looks at are made whole on eve
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.sharding import PartitionSpec as P
 
 from scaling.data.feed import Feed
@@ -45,10 +46,14 @@ class SharedProgram(Program):
       self._hosts.tell(call, program=self._name, **values)
 
   def compile(self) -> float:
-    if not self._compiled_before:
-      self._compiled_before = True
-      self._tell('compile')
-    return super().compile()
+    if self._compiled_before:
+      return 0.0
+    self._compiled_before = True
+    self._tell('compile')
+    start = time.perf_counter()
+    super().compile()
+    self._hosts.meet()
+    return time.perf_counter() - start
 
   # State.
 
@@ -59,7 +64,9 @@ class SharedProgram(Program):
 
   def load(self, pack: PackState, i: int, lane: PackState | None) -> PackState:
     self._tell('load', i=i)
-    return self._replace(pack, self._put(np.int32(i), sharding.ALL), self._spread_lane(lane))
+    lane = self._spread_lane(lane)
+    # Waited for, so that the leader, who may fill any number of lanes, is one call ahead at most.
+    return jax.block_until_ready(self._replace(pack, self._put(np.int32(i), sharding.ALL), lane))
 
   def diverged(self, pack: PackState) -> np.ndarray:
     self._tell('diverged')
@@ -151,12 +158,18 @@ class SharedProgram(Program):
   def _spread_lane(self, lane: PackState | None) -> PackState:
     lane = lane if lane is not None else jax.tree.map(
         lambda leaf: np.zeros(leaf.shape, leaf.dtype), self._abstract_lane)
-    return jax.tree.map(self._spread, lane, self._lane_specs)
+    return self._spread(lane, self._lane_specs)
 
-  def _spread(self, leaf: Any, spec: P) -> Array:
-    """An array that the leader has, as it is, to where `spec` says; of the others only its shape
-    and type count. They add zeros, as integers, so that no bit changes."""
-    leaf = np.asarray(leaf)
+  def _spread(self, tree: Any, specs: Any) -> Any:
+    """Arrays that the leader has, as they are, to where `specs` say; of the others only their
+    shapes and types count. They add zeros, as integers, so that no bit changes."""
+    leaves, form = jax.tree.flatten(jax.tree.map(np.asarray, tree))
+    placed = tuple(jax.tree.leaves(self._shardings(specs)))
+    summed = _summed(placed, tuple(leaf.dtype for leaf in leaves))
+    return form.unflatten(summed([self._part(leaf) for leaf in leaves]))
+
+  def _part(self, leaf: np.ndarray) -> Array:
+    """[devices, ...], of each device a part: the bits of the leader's first one, else zeros."""
     kind = np.dtype(f'uint{8 * leaf.dtype.itemsize}')
     bits = np.ascontiguousarray(leaf).reshape(leaf.shape).view(kind)
     devices = self.mesh.devices.flatten()
@@ -168,9 +181,8 @@ class SharedProgram(Program):
       here = index[0].indices(len(devices))[0] == first and self._hosts.leads
       return bits[None] if here else zeros
 
-    parts = jax.make_array_from_callback(
+    return jax.make_array_from_callback(
         (len(devices), *leaf.shape), jax.sharding.NamedSharding(along, P('all')), one)
-    return _summed(sharding.named(self.mesh, spec), leaf.dtype)(parts)
 
   @functools.cached_property
   def _tile(self) -> Any:
@@ -190,9 +202,12 @@ class SharedProgram(Program):
 
 
 @functools.cache
-def _summed(placed: Any, dtype: np.dtype) -> Any:
-  return jax.jit(lambda parts: jax.lax.bitcast_convert_type(
-      parts.sum(axis=0, dtype=parts.dtype), dtype), out_shardings=placed)
+def _summed(placed: tuple[Any, ...], dtypes: tuple[np.dtype, ...]) -> Any:
+  def summed(parts):
+    return [lax.bitcast_convert_type(part.sum(axis=0, dtype=part.dtype), dtype)
+            for part, dtype in zip(parts, dtypes, strict=True)]
+
+  return jax.jit(summed, out_shardings=list(placed))
 
 
 class SharedBatches(Batches):
