@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from tests.conftest import ROOT
@@ -25,12 +26,14 @@ def command(workdir: pathlib.Path, store: str, *flags: str, study: tuple[str, ..
 
 
 def start(workdir: pathlib.Path, store: str, *flags: str, study: tuple[str, ...] = STUDY,
-          compiled: bool = True, **options: Any) -> subprocess.Popen:
+          compiled: bool = True, environment: Mapping[str, str] | None = None, **options: Any,
+          ) -> subprocess.Popen:
   if compiled and not any(flag.startswith('--mode=') for flag in flags):
     share_compiled(workdir)
   return subprocess.Popen(command(workdir, store, *flags, study=study), cwd=ROOT, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env={**os.environ, 'PYTHONUNBUFFERED': '1'}, **options)
+                          env={**os.environ, 'PYTHONUNBUFFERED': '1', **(environment or {})},
+                          **options)
 
 
 def share_compiled(workdir: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 import types
 
@@ -31,12 +33,28 @@ def alone(workdir, store, *flags, devices=2):
 
 
 def start(workdir, store, count, *flags) -> list[subprocess.Popen]:
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    port = free.getsockname()[1]
+  port = free_port()
   return [sweeps.start(workdir, store, '--cpu_devices=1', f'--coordinator=localhost:{port}',
                        f'--processes={count}', f'--process={i}', *flags, study=STUDY)
           for i in range(count)]
+
+
+def srun(workdir, store, count, *flags) -> list[subprocess.Popen]:
+  """Tasks of a step that Slurm has started here: it says so in the environment alone."""
+  job = free_port(range(61440, 65536)) - 61440  # From which jax makes the port.
+  return [sweeps.start(workdir, store, '--cpu_devices=1', '--hosts=slurm', *flags, study=STUDY,
+                       environment={'SLURM_JOB_ID': str(job), 'SLURM_STEP_NODELIST': 'localhost',
+                                    'SLURM_NTASKS': str(count), 'SLURM_PROCID': str(i),
+                                    'SLURM_LOCALID': str(i), 'SLURM_STEP_NUM_NODES': '1'})
+          for i in range(count)]
+
+
+def free_port(among=(0,)) -> int:
+  for port in among:
+    with socket.socket() as free, contextlib.suppress(OSError):
+      free.bind(('localhost', port))
+      return free.getsockname()[1]
+  raise OSError('no port is free')
 
 
 def ended(processes, seconds=600.0) -> list[tuple[int, str]]:
@@ -83,7 +101,7 @@ def test_four_processes_give_the_curve_of_one_and_their_checkpoint_serves_anothe
   trained(w, processes)
   processes[0].send_signal(signal.SIGTERM)
   assert [code for code, _ in ended(processes)] == [3] * 4
-  assert [code for code, _ in ended(start(w, markov_store, 4, mesh))] == [0] * 4
+  assert [code for code, _ in ended(srun(w, markov_store, 4, mesh))] == [0] * 4
   alone(once, markov_store, mesh, devices=4)
   assert sweeps.curves(w) == sweeps.curves(once) and len(sweeps.results(w)) == 4
   for made in w.glob('runs/*/result.json'):  # As though they had been stopped before their end.
@@ -134,3 +152,25 @@ def test_the_others_hear_which_windows_end_early():
   np.testing.assert_array_equal(found, alone.evaluate(alone.stack([lane]), windows))
   call = json.loads(list(told.values())[-1])
   assert (call['call'], call['count'], call['partial']) == ('evaluate', 6, [False, True])
+
+
+@pytest.mark.parametrize('error, ends', [
+    (InputError('--mesh: no'), 2), (OSError('No space left on device'), 1),
+    (RuntimeError('Gloo: Connection closed by peer'), 3), (ValueError('a mistake'), 1)])
+def test_an_error_of_the_leader_ends_all(monkeypatch, capsys, error, ends):
+  told: dict[str, bytes] = {}
+  client = types.SimpleNamespace(key_value_set_bytes=told.__setitem__)
+  monkeypatch.setattr(os, '_exit', sys.exit)
+
+  def lead() -> int:
+    raise error
+
+  with pytest.raises((InputError, OSError, SystemExit)) as raised:
+    hosts.together(hosts.Hosts(client, 0, 2), lead, lambda: 0)
+  if raised.value is error:  # Said in one line by the command; the others are told how to end.
+    assert json.loads(*told.values()) == {'call': 'end', 'code': ends}
+  else:  # They notice that this one is gone.
+    assert raised.value.code == ends and not told
+    said = capsys.readouterr().err
+    assert ('process 0 of 2 has lost another one' in said) == (ends == 3)
+    assert ('Traceback' in said) == (ends == 1)
