@@ -166,7 +166,7 @@ class SharedProgram(Program):
     leaves, form = jax.tree.flatten(jax.tree.map(np.asarray, tree))
     placed = tuple(jax.tree.leaves(self._shardings(specs)))
     summed = _summed(placed, tuple(leaf.dtype for leaf in leaves))
-    return form.unflatten(summed([self._part(leaf) for leaf in leaves]))
+    return jax.tree.unflatten(form, summed([self._part(leaf) for leaf in leaves]))
 
   def _part(self, leaf: np.ndarray) -> Array:
     """[devices, ...], of each device a part: the bits of the leader's first one, else zeros."""
