@@ -104,7 +104,8 @@ def trained(tmp_path_factory, markov_store):
   planned = study.build(sparse.get_config(), {}, stores)
   forest = prefixes.forest(((r.run_id, r.spec) for r in planned.runs), share=False)
   program = Program(Shape.of(planned.runs[0].spec), 2, 16)
-  found = types.SimpleNamespace(specs={r.run_id: r.spec for r in planned.runs}, curves=[])
+  found = types.SimpleNamespace(specs={r.run_id: r.spec for r in planned.runs}, curves=[],
+                                stops=[])
   for stops in ((10**6,), (3, 5, 10**6)):
     workdir = str(tmp_path_factory.mktemp('sparse'))
     for r in planned.runs:
@@ -123,6 +124,8 @@ def trained(tmp_path_factory, markov_store):
       Loop(Pack(program, Options(workdir, worker, stores, stopping, lambda _: None,
                                  watch=watch)), queue.take).train()
       worker.stop()
+      saved = {run: checkpoint.newest(Run(workdir, run), print) for run in found.specs}
+      found.stops += [(run, *there) for run, there in saved.items() if there is not None]
     found.curves.append({run: Run(workdir, run).curve() for run in found.specs})
     found.ends = {run: checkpoint.newest(Run(workdir, run), print)[0] for run in found.specs}
   return found
@@ -132,6 +135,14 @@ def test_a_run_stopped_in_its_ramp_goes_on_bit_for_bit(trained):
   whole, stopped = trained.curves
   assert json.dumps(whole) == json.dumps(stopped)
   assert all(len(curve) == 4 for curve in whole.values())
+  halfway = set()
+  for run, arrays, position in trained.stops:
+    spec = trained.specs[run]
+    counts = pruning.counts(spec.sparsity, spec.model, spec.steps)
+    assert sum(int(mask.sum()) for mask in arrays['masks'].values()) == counts.at(position.step)
+    if counts.final < counts.at(position.step) < counts.whole:
+      halfway.add(spec.sparsity.schedule)
+  assert halfway == {'geometric', 'cubic'}
 
 
 def test_lines_and_checkpoints_tell_what_is_left(trained):
