@@ -41,6 +41,7 @@ def summarize(planned: study.Study, forest: Mapping[str, Segment], todo: Mapping
     remaining = left.get(shape, 0)
     rows.append({
         'V': shape.vocab_size,
+        'linear': 'sparse' if shape.sparse else shape.model.linear,
         'layers': shape.model.layers, 'width': shape.model.width, 'heads': shape.model.heads,
         'N': accounting.parameters(shape.model, shape.vocab_size),
         'N_nonembedding': accounting.non_embedding(shape.model), 'B': shape.batch * shape.length,
@@ -109,7 +110,8 @@ def text(summary: dict[str, Any]) -> str:
     lines.append(f'{row["layers"]:>6} {row["width"]:>6} {row["N"]:>13,} '
                  f'{row["N_nonembedding"]:>13,} {row["V"]:>7,} {row["B"]:>11,} '
                  f'{"-".join(map(str, sorted(set(row["steps"])))):>15} {row["runs"]:>5} '
-                 f'{row["tokens_left"]:>14,} {row["flops_left"]:>11.3g} {speed:>11} {seconds:>8}')
+                 f'{row["tokens_left"]:>14,} {row["flops_left"]:>11.3g} {speed:>11} {seconds:>8}'
+                 + (f'  {row["linear"]}' if row['linear'] != 'dense' else ''))
   estimate = ('time unknown: no speeds recorded in this workdir yet; --calibrate measures them'
               if summary['seconds'] is None else f'about {progress.clock(summary["seconds"])}')
   if summary['prefixes']:
