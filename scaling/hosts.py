@@ -40,7 +40,7 @@ class Hosts:
 
   def __init__(self, client: Any, index: int, count: int):
     self._client, self.index, self.count = client, index, count
-    self._calls = 0
+    self._calls = self._met = 0
     self._looked, self._asked = -1.0, False
 
   @property
@@ -71,9 +71,10 @@ class Hosts:
       return json.loads(text)
 
   def meet(self) -> None:
-    """Waits for all others at this call: gloo gives up on who first uses a group of devices half a
-    minute after it, and one process may compile where another reads a cache."""
-    self._client.wait_at_barrier(f'scaling/meet/{self._calls}', COMPILATION * 1000)
+    """Waits for all others here: gloo gives up on who first uses a group of devices half a minute
+    after it, and one process may compile where another reads a cache, or has less of its cores."""
+    self._client.wait_at_barrier(f'scaling/meet/{self._met}', COMPILATION * 1000)
+    self._met += 1
 
   def stop_asked(self) -> bool:
     """Whether any other process was asked to stop; looks twice a second."""

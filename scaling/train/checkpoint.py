@@ -11,6 +11,7 @@ folder without one is no checkpoint. Each run lists the checkpoints that hold it
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -141,7 +142,7 @@ def _verify(path: str, index: Mapping[str, Any]) -> None:
 def _read(path: str) -> Any:
   """The arrays of all lanes. Their bytes are what was written: an error here is no damage."""
   import orbax.checkpoint as ocp  # pylint: disable=import-outside-toplevel
-  saved, state = checkpointer(), path
+  saved, state = checkpointer(alone=True), path
   shapes = saved.metadata(state).item_metadata.tree
   as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
   return jax.tree.map(np.asarray, saved.restore(
@@ -206,15 +207,20 @@ def _maker(folder: str) -> str:
   return folder.rpartition('/')[2].rpartition('-')[0]
 
 
-_checkpointer: list[Any] = []
+def checkpointer(alone: bool = False) -> Any:
+  """The one orbax checkpointer of this process (it owns threads), which in saving waits for all
+  others where there are several; `alone`: one that waits for nobody, to read with."""
+  return _checkpointer(alone and jax.process_count() > 1)
 
 
-def checkpointer() -> Any:
-  """The one orbax checkpointer of this process (it owns threads)."""
-  if not _checkpointer:
-    import orbax.checkpoint as ocp  # pylint: disable=import-outside-toplevel
-    _checkpointer.append(ocp.Checkpointer(ocp.PyTreeCheckpointHandler()))
-  return _checkpointer[0]
+@functools.cache
+def _checkpointer(alone: bool) -> Any:
+  import orbax.checkpoint as ocp  # pylint: disable=import-outside-toplevel
+  of = ocp.options.MultiprocessingOptions(
+      jax.process_index(), {jax.process_index()}, 'alone') if alone else (
+      ocp.options.MultiprocessingOptions())
+  return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(multiprocessing_options=of),
+                          multiprocessing_options=of)
 
 
 def _plain(state: Any) -> Any:

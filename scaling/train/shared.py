@@ -31,6 +31,23 @@ from scaling.train.state import PackState
 Read = tuple[int, Feed, int, tuple[int, ...]]
 
 
+class Together:
+  """A jitted function that no process runs with arguments of a new kind before all have compiled.
+  """
+
+  def __init__(self, hosts: Hosts, function: Any):
+    self._hosts, self._function = hosts, function
+    self._compiled: dict[Any, Any] = {}
+
+  def __call__(self, *arguments: Any) -> Any:
+    leaves, form = jax.tree.flatten(arguments)
+    kind = form, tuple((leaf.shape, leaf.dtype, leaf.sharding) for leaf in leaves)
+    if kind not in self._compiled:
+      self._compiled[kind] = self._function.lower(*arguments).compile()
+      self._hosts.meet()
+    return self._compiled[kind](*arguments)
+
+
 class SharedProgram(Program):
   """A Program of `hosts`; `name` tells it from the others."""
 
@@ -40,6 +57,8 @@ class SharedProgram(Program):
       raise bad('--hosts', hosts.count, 'sparse runs are trained by one process each')
     self._hosts, self._name = hosts, name
     self._compiled_before = False
+    self._joined: dict[int, Together] = {}
+    self._summed: dict[Any, Together] = {}
 
   def _tell(self, call: str, **values: Any) -> None:
     if self._hosts.leads:
@@ -107,10 +126,20 @@ class SharedProgram(Program):
 
   def _evaluated(self, pack: PackState, blocks: Sequence[np.ndarray], partial: Sequence[bool],
                  count: int) -> Array:
-    return self._joined(tuple(
+    if count not in self._joined:
+      self._joined[count] = Together(self._hosts, jax.jit(
+          lambda parts: jnp.concatenate(parts, axis=1)[:, :count],
+          out_shardings=sharding.named(self.mesh, sharding.ALL)))
+    return self._joined[count](tuple(
         (self._evaluate_partial if ends_early else self._evaluate)(
             pack.params, self._spread(block, sharding.WINDOWS))
-        for block, ends_early in zip(blocks, partial, strict=True)), count)
+        for block, ends_early in zip(blocks, partial, strict=True)))
+
+  @functools.cached_property
+  def _evaluate_partial(self) -> Any:
+    made = super()._evaluate_partial
+    self._hosts.meet()
+    return made
 
   def gather(self, lanes: Sequence[tuple[int, Lane]], n: int) -> Array:
     """The next n steps of the lanes, which are advanced; every process reads its share."""
@@ -165,8 +194,10 @@ class SharedProgram(Program):
     shapes and types count. They add zeros, as integers, so that no bit changes."""
     leaves, form = jax.tree.flatten(jax.tree.map(np.asarray, tree))
     placed = tuple(jax.tree.leaves(self._shardings(specs)))
-    summed = _summed(placed, tuple(leaf.dtype for leaf in leaves))
-    return jax.tree.unflatten(form, summed([self._part(leaf) for leaf in leaves]))
+    kind = placed, tuple(leaf.dtype for leaf in leaves)
+    if kind not in self._summed:
+      self._summed[kind] = Together(self._hosts, _summed(*kind))
+    return jax.tree.unflatten(form, self._summed[kind]([self._part(leaf) for leaf in leaves]))
 
   def _part(self, leaf: np.ndarray) -> Array:
     """[devices, ...], of each device a part: the bits of the leader's first one, else zeros."""
@@ -186,22 +217,21 @@ class SharedProgram(Program):
 
   @functools.cached_property
   def _tile(self) -> Any:
-    return jax.jit(
+    return Together(self._hosts, jax.jit(
         lambda lane: jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (self.lanes, *leaf.shape)), lane),
-        out_shardings=self._shardings(self._pack_specs))
+        out_shardings=self._shardings(self._pack_specs)))
+
+  @functools.cached_property
+  def _replace(self) -> Any:
+    return Together(self._hosts, super()._replace)
 
   @functools.cached_property
   def _everywhere(self) -> Any:
-    return jax.jit(lambda tree: tree, out_shardings=sharding.named(self.mesh, sharding.ALL))
-
-  @functools.cached_property
-  def _joined(self) -> Any:
-    return jax.jit(lambda parts, count: jnp.concatenate(parts, axis=1)[:, :count],
-                   static_argnums=1, out_shardings=sharding.named(self.mesh, sharding.ALL))
+    return Together(self._hosts, jax.jit(
+        lambda tree: tree, out_shardings=sharding.named(self.mesh, sharding.ALL)))
 
 
-@functools.cache
 def _summed(placed: tuple[Any, ...], dtypes: tuple[np.dtype, ...]) -> Any:
   def summed(parts):
     return [lax.bitcast_convert_type(part.sum(axis=0, dtype=part.dtype), dtype)
