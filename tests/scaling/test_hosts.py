@@ -28,7 +28,8 @@ from tests.scaling.train import packs
 
 STUDY = ('--config=configs/tiny.py', '--config.base.steps=160',
          '--config.base.evaluation.points=16', '--pack=2', '--checkpoint_seconds=0.2')
-QUICK = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}  # They all compile, for long.
+# Every process compiles, and for longer than it trains.
+QUICK = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
 
 
 def alone(workdir, store, *flags, devices=2):
