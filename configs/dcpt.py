@@ -5,7 +5,8 @@ on a mixture of it with one domain, at ratios from 0 to 1 and for several token 
 share one trunk at the constant rate and branch off to decay (scaling/prefixes.py), so every final
 loss is that of a decayed run, for little more than the longest one costs.
 
-  --config=configs/dcpt.py          docstrings and two domains of code, 4 sizes, 9 ratios, 3 budgets
+  --config=configs/dcpt.py          docstrings and two domains of code, 4 sizes, 9 or 7 ratios, 3
+                                    budgets
   --config=configs/dcpt.py:large    the nine ratios of the paper, 125M to 1B parameters: for
                                     accelerators and your own text, prepared as `general`, `domain`
 
@@ -30,7 +31,7 @@ class Scale:
   general: str
   domains: tuple[str, ...]
   sizes: tuple[float, ...]  # non-embedding parameters
-  ratios: tuple[float, ...]  # of the domain
+  ratios: tuple[tuple[float, ...], ...]  # of each domain
   base_tokens: float
   tokens: tuple[float, ...]
   warmup_steps: int  # before training, and again before going on
@@ -49,13 +50,13 @@ class Scale:
 SCALES = {
     'cpu': Scale(
         'python_docs', ('python_code', 'cpp_code'), (2e4, 3e4, 5e4, 8e4),
-        (0.0, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9, 0.98, 1.0), 6_553_600,
-        (819_200, 1_228_800, 1_638_400), 50,
+        ((0.0, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9, 0.98, 1.0), (0.0, 0.03, 0.1, 0.4, 0.9, 0.98, 1.0)),
+        6_553_600, (819_200, 1_228_800, 1_638_400), 50,
         512, 128, 5, (64, 512), CPU),
     # Que et al. 2024 (arXiv 2406.01375), section 4.1: three sizes, nine ratios, 20 evaluations.
     'large': Scale(
         'general', ('domain',), (1.25e8, 3.5e8, 1e9),
-        (0.0, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0), 2e10, (1.25e9, 2.5e9, 5e9, 1e10),
+        ((0.0, 0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0),), 2e10, (1.25e9, 2.5e9, 5e9, 1e10),
         500, 32_768, 2048, 20, (256, 2048), PORIAN),
 }
 
@@ -84,7 +85,8 @@ def get_config(scale: str = 'cpu') -> ConfigDict:
   config.ladder = dataclasses.asdict(s.ladder)
   config.axes = grid.product(
       grid.axis('size', s.sizes),
-      grid.chain(*(grid.shares(domain, s.ratios, s.general) for domain in s.domains)),
+      grid.chain(*(grid.shares(domain, ratios, s.general)
+                   for domain, ratios in zip(s.domains, s.ratios, strict=True))),
       grid.axis('tokens', s.tokens))
   config.stages = ({'tokens': s.base_tokens} | {
       f'base.data.domains.{name}.weight': share for name, share in only_general.items()},)
