@@ -99,12 +99,19 @@ def said(table: pd.DataFrame, study: Study, usage: str, choice: Choice, rows: pd
   lines = [f'By the runs alone the best ratio is {np.mean(best):.3f}{spread} (seeds: {each}); the '
            f'law says {choice.inputs["r"]:.3f}, from {low:.3f} to {high:.3f}: the mean of the runs '
            f'is {inside} that.']
-  if usage == 'limited':
+  chosen = rows[rows['chosen']].iloc[0]
+  if usage == 'trade_off':
+    rise = chosen['general_mean'] / rows['general_mean'][rows['r'] == 0].iloc[0] - 1
+    lines.append(f'At the ratio of the law the general loss is {percent(rise)} above that at r = 0, '
+                 f'of {percent(MAX_RISE)} allowed.')
+  else:
     order = rows.sort_values('domain_mean')
+    lines.append('The ratio of the law costs '
+                 f'{chosen["domain_mean"] - order["domain_mean"].iloc[0]:.4f} more than the best.')
     gap, noise = order['domain_mean'].iloc[1] - order['domain_mean'].iloc[0], rows['domain_std']
     lines.append(f'The ratio of least mean loss, {order["r"].iloc[0]:.3g}, is {gap:.4f} below the '
                  f'next, {order["r"].iloc[1]:.3g}; a seed is off by {noise.mean():.4f}.')
-    if rows['r'].max() == 1 and rows['r'][rows['chosen']].iloc[0] == 1:
+    if rows['r'].max() == 1 and chosen['r'] == 1:
       lines.append('The law puts the optimum at the end, r = 1: nothing above it can be trained, '
                    'so all neighbours are below.')
   return ' '.join(lines)
