@@ -102,8 +102,8 @@ def said(table: pd.DataFrame, study: Study, usage: str, choice: Choice, rows: pd
   chosen = rows[rows['chosen']].iloc[0]
   if usage == 'trade_off':
     rise = chosen['general_mean'] / rows['general_mean'][rows['r'] == 0].iloc[0] - 1
-    lines.append(f'At the ratio of the law the general loss is {percent(rise)} above that at r = 0, '
-                 f'of {percent(MAX_RISE)} allowed.')
+    lines.append(f'At the ratio of the law the general loss is {percent(rise)} above that at '
+                 f'r = 0, of {percent(MAX_RISE)} allowed.')
   else:
     order = rows.sort_values('domain_mean')
     lines.append('The ratio of the law costs '
