@@ -48,7 +48,7 @@ dcpt: install
 
 # Two workers share the study: the budgets of a shape follow one another on a trunk.
 VOCABULARY := $(dir $(WORKDIR))vocabulary
-VOCABULARIES := 128,192,256,384,512,768,1024,1536,2048
+VOCABULARIES := 192,256,384,512,768,1024,2048
 SWEEP_VOCABULARY = $(BIN)/python -m scaling.sweep --config=configs/vocabulary.py --workdir=$(VOCABULARY) --store=$(STORE) --cpu_devices=1
 vocabulary: install
 	$(BIN)/python -m scaling.data.prepare --corpus=python_docs_ascii --vocab_size=$(VOCABULARIES) --store=$(STORE)
