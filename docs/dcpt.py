@@ -104,20 +104,22 @@ def parameters_table(studies: Sequence[Study]) -> str:
 
 
 def ratios_table(study: Study) -> str:
-  """Mean error at each ratio predicted from all the others."""
-  columns, shown = [], np.zeros(0)
+  """Mean error at each ratio, as the share of the domain, predicted from all the others."""
+  rows = []
+  shares = np.unique(study.final[f'r/{study.domain}'])
   for corpus in study.sides:
     inputs, loss = study.inputs(corpus)
-    shown, own = np.unique(inputs['r']), np.arange(len(loss)).astype(str)
+    shown = shares if corpus == study.domain else 1 - shares
+    own = np.arange(len(loss)).astype(str)
     for law in FITTED:
       seen = validation.validate(
           laws.get(law), inputs, loss, 'r', groups=own,
           folds=validation.split('r', inputs, own, folds=len(shown)))
       error = np.abs(seen.predicted / seen.actual - 1)
-      column = [error[np.isclose(inputs['r'][seen.rows], r)] for r in shown]
-      columns.append([f'{corpus}, {law}', *(percent(e.mean()) if len(e) else '' for e in column),
-                      percent(error.mean())])
-  return table_of(['loss on, law', *(f'own r = {r:g}' for r in shown), 'all'], columns)
+      cells = [error[np.isclose(inputs['r'][seen.rows], r)] for r in shown]
+      rows.append([f'{corpus}, {law}', *(percent(e.mean()) if len(e) else '' for e in cells),
+                   percent(error.mean())])
+  return table_of(['loss on, law', *(f'r = {r:g}' for r in shares), 'all'], rows)
 
 
 def forms_table(studies: Sequence[Study]) -> str:
