@@ -28,8 +28,7 @@ def of(runs: Runs, *, tied: Mapping[str, str] | None = None, bootstrap: int = 20
        ) -> dict[str, Any]:
   """Both metrics, and where they part, as values that JSON can hold.
 
-  form: of approach 3's law, 'paper', 'rows' (laws/vocabulary_rows.py) or 'auto': the paper's where
-  it reaches R2, else rows.
+  form: of approach 3's law, 'paper', 'rows' (laws/vocabulary_rows.py) or 'auto': see best_form.
   """
   return {'kind': 'vocabulary', 'scale': runs.scale.to_dict(), 'level': level,
           'n_rows': len(runs), 'n_groups': int(runs.group.max()) + 1,
@@ -53,7 +52,7 @@ def of_metric(runs: Runs, metric: str, tied: Mapping[str, str], bootstrap: int, 
   tried = {name: approaches.parametric(runs, metric, tied, 0, level, name)
            for name in approaches.LAWS}
   r2 = {name: float(f.metrics['r2'] or 0) for name, f in tried.items()}
-  chosen = ('paper' if r2['paper'] >= R2 else 'rows') if form == 'auto' else form
+  chosen = best_form(r2) if form == 'auto' else form
   found = approaches.parametric(runs, metric, tied, bootstrap, level, chosen)
   known = {a.name: a for a in (one, two, approaches.of_fit(found, metric)) if a is not None}
   answer: dict[str, Any] = {
@@ -67,6 +66,11 @@ def of_metric(runs: Runs, metric: str, tied: Mapping[str, str], bootstrap: int, 
       'against_compute': table(known, runs.scale, *along(runs.scale), level),
       'against_size': table(known, runs.scale, *_by_size(runs), level)}
   return answer | {'checks': checks(answer), 'warnings': _warnings(answer, runs)}
+
+
+def best_form(r2: Mapping[str, float]) -> str:
+  """The paper's form where it reaches R2, else the one with the higher R^2."""
+  return 'paper' if r2['paper'] >= min(R2, r2['rows']) else 'rows'
 
 
 def table(known: Mapping[str, Approach], scale: Scale, N_nv: Any, C: Any, level: float,

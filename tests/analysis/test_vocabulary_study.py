@@ -9,7 +9,7 @@ import pytest
 from analysis import logs, vocabulary
 from analysis.laws import vocabulary as law
 from analysis.laws import vocabulary_bits, vocabulary_rows
-from analysis.vocabularies import approaches, compression, parting, slices
+from analysis.vocabularies import approaches, compression, parting, slices, study
 from analysis.vocabularies.approaches import Approach
 from analysis.vocabularies.runs import Scale
 from scaling.errors import InputError
@@ -208,3 +208,9 @@ def test_f_is_what_prepare_measured_where_that_is_at_hand(fitted, tmp_path):
   for path in (place, tmp_path / 'none'):
     with pytest.raises(InputError, match='--compression'):
       compression.read(str(path))
+
+
+@pytest.mark.parametrize('paper, rows, taken', [
+    (0.98, 0.99, 'paper'), (0.95, 0.98, 'rows'), (0.94, 0.93, 'paper')])
+def test_the_papers_form_is_taken_where_it_holds_or_is_no_worse(paper, rows, taken):
+  assert study.best_form({'paper': paper, 'rows': rows}) == taken
