@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 
 import dcpt_proof
@@ -28,8 +27,8 @@ from dcpt_runs import (
     fit_of,
     percent,
     reaches,
-    table_of,
 )
+from pages import rewrite, table_of
 
 from analysis import cross_domain, laws, metrics, mixture, validation
 from analysis.pictures import drawing
@@ -193,15 +192,6 @@ def _quality(found: dict[str, float | None]) -> str:
   return f'{percent(found["mean_relative_error"] or 0)}, {found["r2"]:.4f}'
 
 
-def rewrite(name: str, body: str) -> None:
-  """Puts a table between its markers in docs/dcpt.md."""
-  text = TEXT.read_text()
-  pattern = rf'(<!-- {name} -->\n).*?(<!-- end -->)'
-  if not re.search(pattern, text, re.S):
-    raise SystemExit(f'{TEXT}: no marker <!-- {name} -->')
-  TEXT.write_text(re.sub(pattern, lambda m: f'{m[1]}{body}\n{m[2]}', text, flags=re.S))
-
-
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('--workdir', help='write the table from this workdir first')
@@ -215,19 +205,15 @@ def main() -> None:
   proofs = {usage: dcpt_proof.proof_rows(table, study, usage, choice)
             for usage, choice in found.items() if (table['study'] == f'dcpt-{usage}').any()}
   checks = checks_table(studies, folds, dcpt_proof.checks(proofs, study.domain))
-  rewrite('checks', checks)
-  rewrite('fits', fits_table(studies, folds))
-  rewrite('parameters', parameters_table(studies))
-  for one, name in zip(studies, ('ratios', 'ratios_cpp'), strict=True):
-    rewrite(name, ratios_table(one))
-  rewrite('forms', forms_table(studies))
-  rewrite('along', along_table(studies))
-  rewrite('choices', dcpt_proof.choices_table(found))
-  rewrite('critical', critical_table(study))
+  bodies = {'checks': checks, 'fits': fits_table(studies, folds),
+            'parameters': parameters_table(studies), 'ratios': ratios_table(studies[0]),
+            'ratios_cpp': ratios_table(studies[1]), 'forms': forms_table(studies),
+            'along': along_table(studies), 'choices': dcpt_proof.choices_table(found),
+            'critical': critical_table(study), 'cross': cross_table(study)}
   for usage, rows in proofs.items():
     said = dcpt_proof.said(table, study, usage, found[usage], rows)
-    rewrite(usage, f'{dcpt_proof.proof_table(rows)}\n\n{said}')
-  rewrite('cross', cross_table(study))
+    bodies[usage] = f'{dcpt_proof.proof_table(rows)}\n\n{said}'
+  rewrite(TEXT, bodies)
   drawing.save(dcpt_proof.picture(table, study, found), str(PICTURE))
   print(checks)
   for usage in dcpt_proof.USAGES:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from dcpt_runs import BOOTSTRAP, GENERAL, MAX_RISE, Study, percent, reaches, table_of
+from dcpt_runs import BOOTSTRAP, GENERAL, MAX_RISE, Study, percent, reaches
+from pages import table_of
 
 from analysis import mixture
 from analysis.mixture import Choice

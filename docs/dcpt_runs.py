@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -98,8 +97,3 @@ def reaches(r: np.ndarray, loss: np.ndarray, limit: float) -> float:
 
 def percent(value: float) -> str:
   return f'{100 * value:.2f} %'
-
-
-def table_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-  lines = [head, ['---'] * len(head), *rows]
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

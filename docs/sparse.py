@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 import pandas as pd
+from pages import rewrite, table_of
 
 matplotlib.use('Agg')
 
@@ -59,11 +59,6 @@ def between(ends: Sequence[float] | None, form: str = '') -> str:
     return ''
   low, high = (f'{e:{form}}' if form not in ('', '+') else f'{100 * e:{form}.2f}' for e in ends)
   return f' ({low} to {high})'
-
-
-def table_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-  lines = [head, ['---'] * len(head), *rows]
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def counts(answer: dict[str, Any]) -> str:
@@ -160,17 +155,6 @@ def tables(answer: dict[str, Any]) -> dict[str, str]:
           'durations': durations(answer), 'windows': places(answer, 'window'),
           'sparsities': places(answer, 'sparsity'), 'pairs': pairs(answer), 'spdf': spdf(answer),
           'low_rank': low_rank(answer)}
-
-
-def rewrite(path: pathlib.Path, tables: dict[str, str]) -> None:
-  """Puts every table between its markers."""
-  text = path.read_text()
-  for name, body in tables.items():
-    pattern = rf'(<!-- {name} -->\n).*?(<!-- end -->)'
-    if not re.search(pattern, text, re.S):
-      raise SystemExit(f'{path}: no marker <!-- {name} -->')
-    text = re.sub(pattern, lambda m, body=body: f'{m[1]}{body}\n{m[2]}', text, flags=re.S)
-  path.write_text(text)
 
 
 def rebuild(folder: pathlib.Path, bootstrap: int = 200) -> None:

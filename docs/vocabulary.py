@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from pages import rewrite, table_of
 
 matplotlib.use('Agg')
 
@@ -40,16 +40,11 @@ def export(workdir: str, path: pathlib.Path) -> None:
   there = [study for study in (STUDY, PROOF) if files.exists(f'{workdir}/studies/{study}.json')]
   if not there:
     raise SystemExit(f'{workdir}: no study {STUDY}')
-  tables = [logs.load(workdir, study) for study in there]
-  table = pd.concat([t[t['state'] == 'done'] for t in tables])
+  table = pd.concat([logs.load(workdir, study) for study in there])
+  table = table[table['state'] == 'done']
   names = [*COLUMNS, *(f'{m}/{d}' for d in logs.domains(table) for m in LOSSES)]
   path.parent.mkdir(exist_ok=True)
   table[names].to_csv(path, index=False, float_format='%.8g')
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-  lines = [head, ['---'] * len(head), *rows]
-  return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
 def fits_table(values: Mapping[str, Any]) -> str:
@@ -65,7 +60,7 @@ def fits_table(values: Mapping[str, Any]) -> str:
     forms = ', '.join(f'{k} {v:.4f}' for k, v in fitted['r2_of_forms'].items())
     rows.append([*line, ', '.join(f'{k} {v:.4g}' for k, v in fitted['params'].items()),
                  fitted['form'], forms])
-  return markdown(['metric', 'minima bracketed', 'isoFLOP, N_v ~', 'derivative, N_v ~',
+  return table_of(['metric', 'minima bracketed', 'isoFLOP, N_v ~', 'derivative, N_v ~',
                    'parametric', 'form', 'R² of the forms'], rows)
 
 
@@ -77,13 +72,13 @@ def optima_table(values: Mapping[str, Any], part: str) -> str:
     cells = [words.cell(values['metrics'][m][part][i].get(name)) for m in metrics
              for name in approaches.NAMES]
     rows.append([f'{row["N_nv"]:,.0f}', f'{row["C"]:.3g}', f'{row["d"]:.3g}', *cells])
-  return markdown(['N_nv', 'FLOPs', 'd', *(f'{NAMES[m]}: {name}' for m in metrics
+  return table_of(['N_nv', 'FLOPs', 'd', *(f'{NAMES[m]}: {name}' for m in metrics
                                            for name in approaches.NAMES)],
                   [[c.replace('*', r'\*') for c in row] for row in rows])
 
 
 def checks_table(values: Mapping[str, Any]) -> str:
-  return markdown(['metric', 'check', 'value', 'wanted', ''], [
+  return table_of(['metric', 'check', 'value', 'wanted', ''], [
       [NAMES[metric], c['name'], c['value'], c['wanted'], words.MET[c['met']]]
       for metric, one in values['metrics'].items() for c in one['checks']])
 
@@ -92,7 +87,7 @@ def parting_table(values: Mapping[str, Any]) -> str:
   found = values['parting']
   rows = [[f'{row["V"]:.0f}', *(f'{row[k]:.3f}' for k in parting.COLUMNS[1:])]
           for row in found['rows']]
-  return markdown(['V', 'L_u', 'H_u', 'loss', 'tokens per byte', 'bits per byte',
+  return table_of(['V', 'L_u', 'H_u', 'loss', 'tokens per byte', 'bits per byte',
                    'unigram code, bits', 'gain on it, bits'], rows) + (
       f'\n\n{parting.said(found)[0].upper()}{parting.said(found)[1:]}.')
 
@@ -130,7 +125,7 @@ def proof_table(values: Mapping[str, Any], study: Runs, table: pd.DataFrame, dom
                 + '; by the runs alone ' + ', '.join(best) + f' ({len(best)} seeds).')
   head = ['V', 'characters', 'tokens', 'seeds',
           *(f'{NAMES[m]}, {what}' for m in METRICS for what in ('predicted', 'measured'))]
-  return markdown(head, lines) + '\n\n' + '\n\n'.join(s.replace('*', r'\*') for s in said)
+  return table_of(head, lines) + '\n\n' + '\n\n'.join(s.replace('*', r'\*') for s in said)
 
 
 def spread(values: pd.Series) -> str:
@@ -146,15 +141,6 @@ def lowest(V: pd.Series, loss: pd.Series) -> str:
     return ('below ' if low == 0 else 'above ') + f'{np.exp(x[low]):.0f}'
   a, b, _ = np.polyfit(x[low - 1:low + 2], y[low - 1:low + 2], 2)
   return f'{np.exp(-b / (2 * a)):.0f}'
-
-
-def rewrite(path: pathlib.Path, name: str, body: str) -> None:
-  """Puts a table between its markers."""
-  text = path.read_text()
-  pattern = rf'(<!-- {name} -->\n).*?(<!-- end -->)'
-  if not re.search(pattern, text, re.S):
-    raise SystemExit(f'{path}: no marker <!-- {name} -->')
-  path.write_text(re.sub(pattern, lambda m: f'{m[1]}{body}\n{m[2]}', text, flags=re.S))
 
 
 def main() -> None:
@@ -173,15 +159,14 @@ def main() -> None:
   domain = logs.domains(table)[0]
   study = vocabulary.of_table(table[table['study'] == STUDY], domain, source=str(data))
   values = vocabulary.study_of(study, bootstrap=asked.bootstrap)
-  rewrite(text, 'fits', fits_table(values))
-  rewrite(text, 'compute', optima_table(values, 'against_compute')
-          + '\n\n![The best vocabulary against compute and size](vocabulary.png)')
-  rewrite(text, 'sizes', optima_table(values, 'against_size'))
-  rewrite(text, 'checks', checks_table(values))
-  rewrite(text, 'parting', parting_table(values))
+  bodies = {'fits': fits_table(values), 'compute': optima_table(values, 'against_compute')
+            + '\n\n![The best vocabulary against compute and size](vocabulary.png)',
+            'sizes': optima_table(values, 'against_size'), 'checks': checks_table(values),
+            'parting': parting_table(values)}
   proof = table[table['study'] == PROOF]
   if len(proof):
-    rewrite(text, 'proof', proof_table(values, study, proof, domain))
+    bodies['proof'] = proof_table(values, study, proof, domain)
+  rewrite(text, bodies)
   drawing.save(picture.draw(values, 'loss_unigram'), str(folder / 'vocabulary.png'))
   print(f'written: {text}, {folder / "vocabulary.png"}')
 

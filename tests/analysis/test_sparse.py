@@ -184,8 +184,9 @@ def test_counts_of_a_table():
     counts.joint(own[own['kind'] == 'sparse'])
 
 
-def test_the_page_takes_every_table(studies, tmp_path):
+def test_the_page_takes_every_table(studies, tmp_path, monkeypatch):
   """docs/sparse.py fills docs/sparse.md, again and again, and shows what the answer says."""
+  monkeypatch.syspath_prepend(str(ROOT / 'docs'))
   page = runpy.run_path(str(ROOT / 'docs' / 'sparse.py'), run_name='page')
   path = tmp_path / 'sparse.md'
   path.write_text((ROOT / 'docs' / 'sparse.md').read_text())
