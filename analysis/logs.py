@@ -6,7 +6,7 @@ width, step, share (of the run's steps, done), final, held_out, lr, peak_lr, N .
 domain loss/<domain>, loss_se/..., bits_per_byte/..., loss_unigram/..., r/..., and
 loss_along/<domain> where runs end on more windows; the axis values of the study's runs as
 point/<field>; and of pruning kind (dense, sparse, static, lowrank, sltrain), sparsity (at the end),
-schedule (of the pruning), prune_start, prune_end (shares, as in the spec). What cannot be read is
+schedule (of the pruning), prune_start, prune_end (shares of the compute). What cannot be read is
 skipped; how much that was stands in `table.attrs['skipped']` {what: count}.
 """
 
@@ -27,6 +27,7 @@ import pandas as pd
 
 from scaling import files, prefixes, specs
 from scaling.errors import InputError
+from scaling.sparsity import Ramp
 
 RUN = ('run_id', 'study', 'stage', 'lineage', 'trunk', 'parent', 'seed', 'state', 'step',
        'share', 'final', 'held_out', 'lr', 'peak_lr')
@@ -238,10 +239,22 @@ def _pruning(spec: Any) -> dict[str, Any]:
     return {'kind': _KINDS.get(str(linear), 'dense'), 'sparsity': 0.0, 'schedule': 'dense',
             'prune_start': math.nan, 'prune_end': math.nan}
   found = {name: sparsity.get(name, getattr(specs.SparsitySpec, name))
-           for name in ('sparsity', 'schedule', 'start', 'end')}
+           for name in ('sparsity', 'schedule', 'start', 'end', 'unit')}
+  share, start, end = (_number(found[name]) for name in ('sparsity', 'start', 'end'))
+  if found['unit'] == 'steps':  # Windows compare in one unit.
+    start, end = _of_compute(start, end, share, str(found['schedule']))
   return {'kind': 'static' if found['schedule'] == 'constant' else 'sparse',
-          'sparsity': _number(found['sparsity']), 'schedule': str(found['schedule']),
-          'prune_start': _number(found['start']), 'prune_end': _number(found['end'])}
+          'sparsity': share, 'schedule': str(found['schedule']),
+          'prune_start': start, 'prune_end': end}
+
+
+def _of_compute(start: float, end: float, share: float, schedule: str) -> tuple[float, float]:
+  """Shares of the linear layers' compute that are spent at these shares of the steps."""
+  try:
+    shape = 'cubic' if schedule == 'cubic' else 'geometric'
+    return Ramp(1.0, start, end, share, shape).compute()
+  except InputError:
+    return math.nan, math.nan
 
 
 def _number(value: Any) -> float:

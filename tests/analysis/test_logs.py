@@ -27,6 +27,20 @@ def run_folder(workdir, i=0):
   return os.path.join(workdir, 'runs', sorted(os.listdir(os.path.join(workdir, 'runs')))[i])
 
 
+def test_windows_are_shares_of_the_compute_whatever_unit_they_were_given_in():
+  given = {'sparsity': 0.5, 'start': 12_500 / 72_200, 'end': 47_200 / 72_200, 'unit': 'steps'}
+  found = logs._pruning({'sparsity': given})
+  assert (found['prune_start'], found['prune_end']) == pytest.approx((0.25, 0.75), abs=3e-4)
+  assert found['kind'] == 'sparse' and found['sparsity'] == 0.5
+  default = logs._pruning({'sparsity': {'sparsity': 0.5}})
+  assert (default['prune_start'], default['prune_end']) == (0.25, 0.75)
+  static = logs._pruning(specs.canonical(specs.RunSpec(
+      sparsity=specs.SparsitySpec(0.75, 'constant'))))
+  assert (static['kind'], static['prune_start'], static['prune_end']) == ('static', 0, 0)
+  broken = logs._pruning({'sparsity': given | {'end': 'x'}})
+  assert np.isnan(broken['prune_start'])
+
+
 def test_columns(tmp_path):
   table = logs.load(workdirs.write(tmp_path))
   wanted = ('run_id study lineage parent seed state step final lr peak_lr N N_nonembedding '
