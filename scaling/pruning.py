@@ -24,6 +24,7 @@ import functools
 import numpy as np
 
 from scaling import accounting, sparsity
+from scaling.errors import bad
 from scaling.specs import ModelSpec, RunSpec, SparsitySpec
 
 
@@ -44,6 +45,18 @@ def events(spec: SparsitySpec, steps: int) -> tuple[tuple[int, float], ...]:
   else:
     densities = sparsity.kept(spec.sparsity, count)
   return tuple(zip(at, densities.tolist(), strict=True))
+
+
+def check(spec: RunSpec, path: str) -> None:
+  """Raises InputError for a ramp that is so short of steps that it would be a single pruning."""
+  ramp = spec.sparsity
+  if ramp.dense or ramp.schedule not in sparsity.SHAPES:
+    return
+  first, last = _window(ramp, spec.steps)
+  if first < last and len(events(ramp, spec.steps)) == 1:
+    raise bad(f'{path}.sparsity.every', ramp.every,
+              f'the ramp has {last - first} steps, so it would be one pruning, at its start; give '
+              'fewer, or the schedule one_shot')
 
 
 def _window(spec: SparsitySpec, steps: int) -> tuple[int, int]:

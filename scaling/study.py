@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from scaling import accounting, grid, specs, stages
+from scaling import accounting, grid, pruning, specs, stages
 from scaling.errors import InputError, bad
 from scaling.model import sizes
 from scaling.specs import DataSpec, DomainSpec, RunSpec
@@ -218,7 +218,9 @@ class _Builder:
         if steps < 1:
           raise bad('config.tokens', lengths['tokens'], 'it must be at least half of one step, '
                     f'which takes {per_step[0]} x {per_step[1]} tokens')
-    return specs.from_dict({**top, **groups, 'steps': steps}, 'config.base')
+    spec = specs.from_dict({**top, **groups, 'steps': steps}, 'config.base')
+    pruning.check(spec, 'config.base')
+    return spec
 
   def _with_batch(self, data: DataSpec, point: grid.Point) -> DataSpec:
     """The data with as many sequences a step as `batch_characters` are."""

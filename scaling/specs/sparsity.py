@@ -91,7 +91,7 @@ class SparsitySpec:
       return 'pattern', f'it must be {UNSTRUCTURED} or n:m with n < m, such as 2:4'
     if self.schedule not in ('one_shot', 'constant'):
       return 'schedule', f'the pattern {self.pattern} needs one_shot or constant'
-    if abs(1 - share - self.sparsity) > 1e-9:
+    if self.sparsity and abs(1 - share - self.sparsity) > 1e-9:
       return 'sparsity', f'the pattern {self.pattern} has {1 - share:g}'
     return None
 

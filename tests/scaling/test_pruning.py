@@ -6,9 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
-from scaling import accounting, prefixes, pruning, specs, stages
+from scaling import accounting, prefixes, pruning, specs, stages, study
 from scaling.errors import InputError
 from scaling.specs import DataSpec, DomainSpec, InitSpec, ModelSpec, RunSpec, SparsitySpec
+from tests.scaling import probe
 
 DATA = DataSpec(domains={'any': DomainSpec()})
 MODEL = ModelSpec(layers=2, width=64)
@@ -66,6 +67,8 @@ def test_a_dense_schedule_is_no_schedule():
   for sparsity in ({'sparsity': 0.0, 'schedule': 'cubic', 'start': 0.1}, {'scope': 'layer'}):
     spec = specs.from_dict({'data': {'domains': {'any': {}}}, 'sparsity': sparsity})
     assert spec == dense and specs.run_id(spec) == specs.run_id(dense)
+  for pattern in ({'pattern': '2:4'}, {'pattern': '1:4', 'scope': 'layer'}):  # An axis may go to 0.
+    assert SparsitySpec(0.0, 'one_shot', **pattern) == SparsitySpec()
   a, b = ({'sparsity': 0.5, 'schedule': 'constant', 'start': x} for x in (0.1, 0.2))
   assert SparsitySpec(**a) == SparsitySpec(**b)  # It looks at neither.
 
@@ -85,6 +88,20 @@ def test_a_schedule_that_cannot_be_is_one_line(wrong, message):
   with pytest.raises(InputError, match=message) as error:
     specs.from_dict({'data': {'domains': {'any': {}}}, 'sparsity': wrong})
   assert '\n' not in str(error.value)
+
+
+def test_a_ramp_of_one_pruning_is_refused():
+  """It would leave a density far from the closed form: it is another schedule."""
+  wrong = run(sparsity=0.5, every=2000)
+  with pytest.raises(InputError, match=r'base.sparsity.every: 2000 .* the ramp has 48\d steps'):
+    pruning.check(wrong, 'base')
+  values = study.new_config('any', {'any': 1.0})
+  values.base.sparsity.sparsity, values.base.sparsity.every = 0.5, 2000
+  with pytest.raises(InputError, match='the schedule one_shot'):
+    study.build(values, {}, probe.stores)
+  for right in (run(), run(sparsity=0.5, every=500), run(sparsity=0.5, start=0.5, end=0.5),
+                run(sparsity=0.5, schedule='one_shot'), run(sparsity=0.5, schedule='constant')):
+    pruning.check(right, 'base')
 
 
 def test_low_rank_layers_are_not_pruned_and_sized():
