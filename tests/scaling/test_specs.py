@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from scaling import files, specs
 from scaling.errors import InputError
-from scaling.specs import DataSpec, DomainSpec, EvalSpec, InitSpec, ModelSpec, OptimSpec, RunSpec
+from scaling.specs import (
+  DataSpec,
+  DomainSpec,
+  EvalSpec,
+  InitSpec,
+  MixtureSpec,
+  ModelSpec,
+  OptimSpec,
+  RunSpec,
+  SparsitySpec,
+)
 from tests.conftest import ROOT
 
 share = st.floats(0, 1, allow_nan=False)
@@ -235,7 +245,8 @@ def test_bad_fields(path, value, message):
 
 def test_the_documents_list_every_field_and_default():
   text = (ROOT / 'docs' / 'specs.md').read_text()
-  for kind in (RunSpec, ModelSpec, DataSpec, DomainSpec, OptimSpec, EvalSpec, InitSpec):
+  for kind in (RunSpec, ModelSpec, DataSpec, DomainSpec, MixtureSpec, OptimSpec, EvalSpec, InitSpec,
+               SparsitySpec):
     for field in dataclasses.fields(kind):
       if dataclasses.is_dataclass(field.default):
         continue
