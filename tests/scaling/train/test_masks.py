@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scaling import accounting, leases, prefixes, pruning, specs, study
+from scaling import accounting, grid, leases, prefixes, pruning, specs, study
 from scaling.data import token_store
+from scaling.errors import InputError
 from scaling.model import linears
+from scaling.optim.optimizers import Hyper, global_norm
 from scaling.runs import Run
 from scaling.segments import Queue
 from scaling.specs import ModelSpec, SparsitySpec
-from scaling.train import checkpoint, masks, state
+from scaling.train import checkpoint, limits, masks, state, step
 from scaling.train.loop import Loop
 from scaling.train.pack import Options, Pack
 from scaling.train.program import Program, Shape
@@ -84,6 +86,29 @@ def test_two_of_four_and_random_supports():
   packs.assert_equal_lanes(one.masks, again.masks)  # What is zero stays so.
 
 
+def test_a_masked_weight_stays_zero_without_a_gradient_and_keeps_its_moments():
+  """A step with momentum that would move it: moments only decay, the norm is of the others."""
+  here = lane()
+  masks_here = {name: here.params[name] > 0 for name in here.masks}
+  full = {name: jnp.full_like(w, 0.1) for name, w in here.params.items()}
+  here = dataclasses.replace(here, params=step.masked(here.params, masks_here), mu=full, nu=full,
+                             masks=masks_here, count=jnp.int32(3))
+  tokens, numbers = packs.batches(0, 1)[0], Hyper(**packs.HYPER)
+  update = jax.jit(lambda lane: (step.gradients(MODEL, packs.V, lane.params, tokens)[1],
+                                 *step.train_step(MODEL, packs.V, lane, tokens, 1e-2, numbers)))
+  grads, after, _, norm = update(here)
+  assert float(norm) == pytest.approx(float(global_norm(step.masked(grads, masks_here))), rel=1e-5)
+  assert float(norm) < 0.999 * float(global_norm(grads))
+  for name, mask in masks_here.items():
+    gone = ~np.asarray(mask)
+    assert gone.any() and np.asarray(grads[name])[gone].any()
+    assert not np.asarray(after.params[name])[gone].any()
+    assert (np.asarray(after.params[name]) != np.asarray(here.params[name]))[~gone].all()
+    for moments, decay in ((after.mu, numbers.b1), (after.nu, numbers.b2)):
+      np.testing.assert_allclose(np.asarray(moments[name])[gone], 0.1 * decay, rtol=1e-6)
+    np.testing.assert_array_equal(after.masks[name], mask)
+
+
 def test_a_dense_lane_in_a_sparse_program_matches_the_dense_program():
   shape = dataclasses.replace(packs.SHAPE, sparse=True)
   dense, norms, _, _ = packs.curve(2)
@@ -145,6 +170,37 @@ def test_a_run_stopped_in_its_ramp_goes_on_bit_for_bit(trained):
   assert halfway == {'geometric', 'cubic'}
 
 
+def test_runs_that_share_what_lies_before_their_prunings_are_those_trained_alone(
+    tmp_path, markov_store):
+  config = sparse.get_config()
+  config.axes = grid.axis('base.sparsity', ({'sparsity': 0.6}, {'sparsity': 0.8}))
+  config.base.steps, config.base.evaluation.points = 24, 3
+  there = token_store.TokenStore.open(
+      token_store.folder(markov_store, 'symbols', 64, (), 'markov'))
+
+  def stores(spec):
+    del spec
+    return {'markov': there}
+
+  runs = [(r.run_id, r.spec) for r in study.build(config, {}, stores).runs]
+  program, curves = Program(Shape.of(runs[0][1]), 2, 8), []
+  for share in (True, False):
+    forest, workdir = prefixes.forest(runs, share=share), str(tmp_path / f'{share}')
+    assert any(s.shared for s in forest.values()) == share
+    for name, s in forest.items():
+      extent = {'first': s.first, 'last': s.last, 'parent': s.parent, 'history': s.history}
+      Run(workdir, name).prepare(s.spec, extent if s.shared else None)
+    worker = leases.Worker(workdir)
+    worker.start()
+    Loop(Pack(program, Options(workdir, worker, stores, lambda: False, lambda _: None)),
+         Queue(workdir, worker, forest).take).train()
+    worker.stop()
+    curves.append([Run(workdir, run).curve() for run, _ in runs])
+  assert json.dumps(curves[0]) == json.dumps(curves[1])
+  assert [len(curve) for curve in curves[0]] == [3, 3]
+  assert curves[0][0][-1]['density'] > curves[0][1][-1]['density']
+
+
 def test_lines_and_checkpoints_tell_what_is_left(trained):
   for run, spec in trained.specs.items():
     arrays, lines = trained.ends[run], trained.curves[0][run]
@@ -191,6 +247,16 @@ def test_low_rank_layers_train_and_their_zeros_stay(linear):
   x = jax.random.normal(jax.random.key(1), (3, 64))
   np.testing.assert_allclose(linears.apply(layer, x), x @ W, rtol=1e-3, atol=1e-5)
   assert np.std(W) == pytest.approx(0.125, rel=0.15)
+
+
+def test_masks_are_not_split_over_devices():
+  for axes in ({'fsdp': 2}, {'tensor': 2}):
+    mesh = types.SimpleNamespace(shape={'run': 1, 'data': 1, 'fsdp': 1, 'tensor': 1} | axes)
+    for shape in (dataclasses.replace(packs.SHAPE, sparse=True), dataclasses.replace(
+        packs.SHAPE, model=dataclasses.replace(packs.MODEL, linear='low_rank', rank=4))):
+      with pytest.raises(InputError, match=r'--mesh: .*a sparse or low-rank model is not split'):
+        limits.check(shape, 1, packs.K, 1, mesh)
+    limits.check(packs.SHAPE, 1, packs.K, 1, mesh)
 
 
 def test_a_dense_stage_revives_and_a_sparse_one_begins_whole():
