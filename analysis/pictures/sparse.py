@@ -110,7 +110,7 @@ def durations(answer: dict[str, Any]) -> Picture | None:
   _whiskers(place, x, w, [row['w_interval'] for row in rows], INK)
   for level, name in ((0, 'initial N'), (0.5, 'average N'), (1, 'final N')):
     place.axhline(level, color=FAINT, lw=1, ls=':', zorder=1)
-    place.annotate(name, (1, level), xycoords=('axes fraction', 'data'), ha='right', va='bottom',
+    place.annotate(name, (1.01, level), xycoords=('axes fraction', 'data'), ha='left', va='center',
                    fontsize=8, color=FAINT)
   place.set_ylim(-0.05, 1.1)
   place.set_ylabel('fitted weighting w')
