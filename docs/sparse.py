@@ -66,7 +66,7 @@ def counts(answer: dict[str, Any]) -> str:
   rows = []
   for name in NAMES:
     of = answer['counts'][name]
-    held, dense = of['held_out'], of.get('dense')
+    held, seeds, dense = of['held_out'], of.get('seeds'), of.get('dense')
     best = held['probability_best']
     rows.append([
         name, f'{of["r2"]:.4f}' + between(of['r2_interval'], '.4f'),
@@ -74,12 +74,14 @@ def counts(answer: dict[str, Any]) -> str:
         percent(held['mean_relative_error']) + between(
             held['intervals'].get('mean_relative_error')),
         percent(held['bias'], True) + between(held['intervals'].get('bias'), '+'),
+        percent(seeds['mean_relative_error']) if seeds else '',
         percent(dense['mean_relative_error']) if dense else '',
         '' if best is None else f'{best:.2f}'])
   fitted = answer['counts']['fitted']
   w = f'{fitted["params"]["w"]:.3f}' + between(fitted['intervals'].get('w'), '.3f')
   return (table_of(['N', 'R², joint fit', 'in-sample', 'held out', 'bias, held out',
-                    'of the law of dense runs', 'best with probability'], rows)
+                    'seeds left out', 'of the law of dense runs', 'best with probability'],
+                   rows)
           + f'\n\nRanking by held-out error: {command.ranking(answer["ranking"])}. '
           f'Fitted weighting: w = {w}.')
 
@@ -135,7 +137,8 @@ def spdf(answer: dict[str, Any]) -> str:
        'against sparse'],
       [[f'{row["N"]:,.0f}', '' if row['sparsity'] is None else f'{row["sparsity"]:.2f}',
         f'{row["C"]:.3g}', loss(row['dense']), loss(row['static']), loss(row['sparse_then_dense']),
-        percent(row['above_dense'], True), percent(row['above_static'], True)]
+        *(percent(row[f'above_{name}'], True) + between(row[f'{name}_interval'], '+')
+          for name in ('dense', 'static'))]
        for row in answer['spdf']])
 
 

@@ -105,7 +105,7 @@ def text(answer: dict[str, Any]) -> str:
   lines = [f'runs: {runs}; {answer["lineages"]} lineages{dropped}', '',
            f'{"N":10}{"R2":>9}{"in-sample":>12}{"held out":>11}'
            f'   {100 * answer["level"]:g} % interval    best   bias held out'
-           f'{"of the dense law":>31}']
+           f'{"seeds out":>24}{"of the dense law":>18}']
   for name in NAMES:
     of = answer['counts'][name]
     held = of['held_out']
@@ -116,7 +116,8 @@ def text(answer: dict[str, Any]) -> str:
         f'   {_ends(held["intervals"].get("mean_relative_error")):16}'
         f'{"" if best is None else f"{best:.2f}":>8}'
         f'   {_percent(held["bias"], True)} {_ends(held["intervals"].get("bias"), True):18}'
-        + (f'{_percent(of["dense"]["mean_relative_error"]):>12}' if 'dense' in of else ''))
+        + ''.join(f'{_percent(of[q]["mean_relative_error"]) if q in of else "":>{width}}'
+                  for q, width in (('seeds', 10), ('dense', 18))).rstrip())
   fitted = answer['counts']['fitted']
   low, high = fitted['intervals'].get('w', (None, None))
   lines += [f'fitted weighting: w = {fitted["params"]["w"]:.3f}'
@@ -168,7 +169,8 @@ def _techniques(answer: dict[str, Any]) -> list[str]:
   lines = []
   for row in answer['spdf']:
     others = ', '.join(f'{name} {row[name]["loss"]:.4f} ({row[name]["how"]}), '
-                       f'{_percent(row[f"above_{name}"], True)}'
+                       f'{_percent(row[f"above_{name}"], True)} '
+                       f'{_ends(row[f"{name}_interval"], True)}'.rstrip()
                        for name in ('dense', 'static') if row[name])
     lines.append(f'sparse then dense, N {row["N"]:.4g}, C {row["C"]:.4g}: '
                  f'{row["sparse_then_dense"]["loss"]:.4f}; {others}')

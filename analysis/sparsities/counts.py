@@ -2,12 +2,14 @@
 
 L(N_x, D) = E + A / N_x^alpha + B / D^beta fitted to both kinds of runs together, with N_x the
 average, the final or the initial count, or fitted: N_w of weighted_parameters, which is initial,
-average and final at w = 0, 1/2 and 1 (analysis/laws/average_parameters.py). Three questions of
+average and final at w = 0, 1/2 and 1 (analysis/laws/average_parameters.py). Four questions of
 each:
   joint        fitted to all rows
   held_out     k-fold by lineages with sparse runs: no row of a lineage is fitted when its sparse
                runs are predicted
   dense        fitted to the dense runs alone (not `fitted`, whose w they do not say)
+  seeds        one seed at a time left out, dense runs and sparse ones (where there are several):
+               runs of a seed and size start from the same weights, whatever their lineages
 Errors are of sparse runs. With fewer than four such lineages folds leave out single sparse runs.
 """
 
@@ -21,12 +23,11 @@ import pandas as pd
 
 from analysis import fit, laws, metrics
 from analysis.fit import Fit
-from analysis.sparsities import lanes
+from analysis.sparsities import lanes, parting
 from analysis.sparsities.lanes import Samples
 from scaling.errors import InputError, bad
 
 NAMES = ('average', 'final', 'initial', 'fitted')
-LEAST = 4  # lineages to fold by
 SAME = 1e-6
 FEWEST = 6  # dense runs, for a law of five parameters
 
@@ -86,7 +87,7 @@ def joint(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
   runs = runs.reset_index(drop=True)
   sparse = (runs['kind'] == 'sparse').to_numpy()
   warnings: list[str] = []
-  fold = folded(runs, folds, seed, warnings)
+  fold = parting.folded(runs, folds, seed, warnings)
   lineage = runs['lineage'].to_numpy(str)
   weights = lanes.weights(lineage, sparse, bootstrap, seed)
   loss = runs['loss'].to_numpy(float)
@@ -95,7 +96,10 @@ def joint(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
   dense = lanes.refits(alone, {'dense': np.ones(len(alone.loss), bool)}, weights[:, ~sparse])
   warnings += [f'dense: {w}' for w in alone.warnings[:2]]
   fits, refits, predicted = {}, {}, {}
-  kept = {f'fold {k}': _apart(runs, fold, k) for k in range(fold.max() + 1)}
+  kept = {f'fold {k}': parting.apart(runs, fold, k) for k in range(fold.max() + 1)}
+  tested = {name: fold == k for k, name in enumerate(kept)}
+  seeds = parting.seeds(runs, FEWEST)
+  kept |= {name: ~rows for name, rows in seeds.items()}
   for count in NAMES:
     x = inputs_of(count, runs)
     law = laws.get('weighted_parameters' if count == 'fitted' else 'chinchilla')
@@ -107,12 +111,10 @@ def joint(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
     said = {'joint': lanes.predict(law, refits[count]['joint'], x)}
     if count != 'fitted':
       said['dense'] = lanes.predict(alone.law, dense['dense'], x)
-    held = np.full(weights.shape, np.nan)
-    for k in range(fold.max() + 1):
-      rows = fold == k
-      held[:, rows] = lanes.predict(law, refits[count][f'fold {k}'],
-                                    {name: v[rows] for name, v in x.items()})
-    predicted[count] = said | {'held_out': held}
+    for question, parted in (('held_out', tested), ('seeds', seeds)):
+      if parted:
+        said[question] = parting.left_out(law, refits[count], parted, x)
+    predicted[count] = said
     warnings += [f'{count}: {w}' for w in found.warnings[:2]]  # A law that is wrong has many.
   _outside(runs, warnings)
   return Joint(runs, weights, fits, refits, (alone, dense['dense']), predicted, fold, level,
@@ -127,21 +129,6 @@ def check(runs: pd.DataFrame) -> None:
                      f'ones; there are {dense} and {sparse}')
 
 
-def folded(runs: pd.DataFrame, folds: int, seed: int, warnings: list[str]) -> np.ndarray:
-  """Each sparse run's fold, [n]; -1 for dense ones. Sparse runs of a lineage share theirs."""
-  sparse = (runs['kind'] == 'sparse').to_numpy()
-  unit = runs['lineage'].to_numpy(str)
-  if len(np.unique(unit[sparse])) < LEAST:
-    warnings.append(f'folds leave out single sparse runs, for they are of fewer than {LEAST} '
-                    'lineages')
-    unit = np.array([f'{i}' for i in range(len(runs))])
-  names, member = np.unique(unit[sparse], return_inverse=True)
-  order = np.random.default_rng(seed).permutation(len(names))
-  found = np.full(len(runs), -1)
-  found[sparse] = order[member] % min(folds, len(names))
-  return found
-
-
 def _outside(runs: pd.DataFrame, warnings: list[str]) -> None:
   """Says where the law of the dense runs is used beyond them."""
   dense, sparse = runs[runs['kind'] == 'dense'], runs[runs['kind'] == 'sparse']
@@ -151,14 +138,6 @@ def _outside(runs: pd.DataFrame, warnings: list[str]) -> None:
     if beyond.any():
       warnings.append(f'{beyond.sum()} of {len(sparse)} sparse runs have a {name} that no dense '
                       'run reaches: the law is extrapolated there')
-
-
-def _apart(runs: pd.DataFrame, fold: np.ndarray, k: int) -> np.ndarray:
-  """The rows that sparse runs of a fold are predicted from: of other lineages."""
-  test = fold == k
-  mine = runs['lineage'].isin(runs['lineage'][test]).to_numpy()
-  whole = np.all(fold[mine & (runs['kind'] == 'sparse').to_numpy()] == k)
-  return ~mine if whole else ~test
 
 
 def errors(found: Joint, question: str) -> dict[str, dict[str, Any]]:
@@ -185,6 +164,8 @@ def errors(found: Joint, question: str) -> dict[str, dict[str, Any]]:
         'intervals': {k: ends for k, (v, low) in values.items()
                       if (ends := lanes.interval(v, count, found.level, low)) is not None},
         'r2': _r2(y, said[question][0, sparse])}
+  if not sizes:
+    return answer
   given = np.array([v[1:] for k, v in sizes.items() if k != 'fitted']).min(0)
   for name, size in sizes.items():
     # A w at its end gives another count's error but for rounding.
@@ -216,8 +197,8 @@ def ranking(found: Joint, question: str = 'held_out') -> list[dict[str, Any]]:
 
 
 def summary(found: Joint) -> dict[str, dict[str, Any]]:
-  """By count: parameters, R2 of all rows and of the sparse ones, errors of all three questions."""
-  questions = {q: errors(found, q) for q in ('joint', 'held_out', 'dense')}
+  """By count: parameters, R2 of all rows and of the sparse ones, errors of all questions."""
+  questions = {q: errors(found, q) for q in ('joint', 'held_out', 'seeds', 'dense')}
   answer: dict[str, dict[str, Any]] = {}
   everything = found.lineages(np.ones(len(found.runs), bool))
   for name, fitted in found.fits.items():

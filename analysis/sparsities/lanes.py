@@ -62,14 +62,18 @@ def mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
   return np.sum(values * weight, 1) / np.maximum(np.sum(weight, 1), 1e-300)
 
 
+def spread(lineages: int) -> float:
+  """sqrt((G + 1) / (G - 1)), by which a standard deviation over samples is too small."""
+  return math.sqrt((lineages + 1) / (lineages - 1))
+
+
 def interval(values: np.ndarray, lineages: int, level: float, low: float = -np.inf,
              high: float = np.inf) -> list[float] | None:
   """The middle `level` of samples [S + 1], of which the first is the estimate; None: too few."""
   if len(values) < 2 or lineages < 2:
     return None
   tail = (1 + level) / 2
-  wider = special.stdtrit(lineages - 1, tail) / special.ndtri(tail) * math.sqrt(
-      (lineages + 1) / (lineages - 1))
+  wider = special.stdtrit(lineages - 1, tail) / special.ndtri(tail) * spread(lineages)
   ends = values[0] + wider * (np.quantile(values[1:], [1 - tail, tail]) - values[0])
   return [float(np.clip(min(ends[0], values[0]), low, high)),
           float(np.clip(max(ends[1], values[0]), low, high))]

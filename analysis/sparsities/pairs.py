@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from analysis.sparsities import lanes
 from analysis.sparsities import runs as tidy
 from analysis.sparsities.counts import Joint
 from analysis.sparsities.differences import LIMIT
@@ -31,6 +32,7 @@ def table(found: Joint, tolerance: float = 0.03) -> list[dict[str, Any]]:
   runs = found.runs.assign(cell=tidy.cells(found.runs), log=np.log(found.loss))
   std, freedom = noise(found)
   law = np.log(found.dense_law())  # [S + 1, n]
+  wider = lanes.spread(max(2, found.lineages(~found.sparse)))**2  # Its refits weigh dense runs.
   dense = runs[runs['kind'] == 'dense']
   models = {name: cell for name, cell in dense.groupby('cell')}
   rows = []
@@ -47,7 +49,7 @@ def table(found: Joint, tolerance: float = 0.03) -> list[dict[str, Any]]:
     else:
       said, variance = law[:, at], std**2 / len(cell)
     difference = float(np.expm1(cell['log'].mean() - said[0]))
-    spread = np.sqrt(variance + (np.var(said[1:]) if len(said) > 2 else 0.0))
+    spread = np.sqrt(variance + (np.var(said[1:]) * wider if len(said) > 2 else 0.0))
     half = special.stdtrit(freedom, (1 + found.level) / 2) * spread if freedom else np.nan
     ends = [float(np.expm1(np.log1p(difference) + k * half)) for k in (-1, 1)]
     rows.append({

@@ -20,12 +20,13 @@ COST = 0.05  # FLOPs are matched within this
 SIZE = 0.03  # so are parameters
 
 
-def spdf(runs: pd.DataFrame, dense_law: Any = None) -> list[dict[str, Any]]:
+def spdf(runs: pd.DataFrame, dense_law: Any = None, level: float = 0.9) -> list[dict[str, Any]]:
   """A row a model that went on dense: mean loss, and of the others at its FLOPs and size.
 
   dense, static: runs of the same N_initial (static: and of the same sparsity as the parent), those
   within 5 % of its FLOPs, else on the line of ln loss against ln FLOPs between the two around it,
   else None. dense_law {N, D} -> loss serves dense where no run does. `how`: measured, between, law.
+  above_*: sparse then dense over the other - 1; *_interval: of it, over the seeds that both have.
   """
   rows = []
   parents = runs.set_index('run_id')
@@ -44,6 +45,7 @@ def spdf(runs: pd.DataFrame, dense_law: Any = None) -> list[dict[str, Any]]:
         'D': float(cell['D'].mean()), 'sparse_then_dense': _loss(cell, 'measured')}
     for name, others in (('dense', same[same['kind'] == 'dense']), ('static', static)):
       row[name] = at_cost(others, cost)
+      row[f'{name}_interval'] = _paired(cell, _near(others, cost), level)
     if row['dense'] is None and dense_law is not None:
       cheapest = same[same['kind'] == 'dense']
       if len(cheapest):
@@ -59,7 +61,7 @@ def spdf(runs: pd.DataFrame, dense_law: Any = None) -> list[dict[str, Any]]:
 
 def at_cost(rows: pd.DataFrame, cost: float) -> dict[str, Any] | None:
   """The loss of these runs at that many FLOPs; None outside of theirs."""
-  near = rows[np.abs(np.log(rows['C'] / cost)) <= COST]
+  near = _near(rows, cost)
   if len(near):
     return _loss(near, 'measured')
   near_cost = np.round(np.log(rows['C']), 2).to_numpy()
@@ -68,6 +70,11 @@ def at_cost(rows: pd.DataFrame, cost: float) -> dict[str, Any] | None:
     return None
   loss = np.exp(np.interp(np.log(cost), np.log(points['C']), np.log(points['loss'])))
   return {'loss': float(loss), 'std': None, 'runs': 0, 'how': 'between'}
+
+
+def _near(rows: pd.DataFrame, cost: float) -> pd.DataFrame:
+  """Those of these runs that cost as much."""
+  return rows[np.abs(np.log(rows['C'] / cost)) <= COST]
 
 
 def low_rank(runs: pd.DataFrame, level: float = 0.9) -> list[dict[str, Any]]:
@@ -86,18 +93,23 @@ def low_rank(runs: pd.DataFrame, level: float = 0.9) -> list[dict[str, Any]]:
       continue
     nearest = (others['N_final'] - first['N_final']).abs().idxmin()
     others = others[others['cell'] == others['cell'][nearest]]
-    pairs = cell.merge(others, on='seed', suffixes=('', '_other'))
-    logs = np.log(pairs['loss'].to_numpy(float) / pairs['loss_other'].to_numpy(float))
     row: dict[str, Any] = {
         'N': float(first['N_final']), 'N_low_rank': float(others['N_final'].mean()),
         'D': float(first['D']), 'sltrain': _loss(cell, 'measured'),
-        'low_rank': _loss(others, 'measured'), 'interval': None}
+        'low_rank': _loss(others, 'measured'), 'interval': _paired(cell, others, level)}
     row['difference'] = row['sltrain']['loss'] / row['low_rank']['loss'] - 1
-    if len(logs) > 1:
-      half = special.stdtrit(len(logs) - 1, (1 + level) / 2) * logs.std(ddof=1) / np.sqrt(len(logs))
-      row['interval'] = [float(np.expm1(logs.mean() + k * half)) for k in (-1, 1)]
     rows.append(row)
   return rows
+
+
+def _paired(these: pd.DataFrame, others: pd.DataFrame, level: float) -> list[float] | None:
+  """The interval of loss / other loss - 1, Student's over the seeds that both have; None: one."""
+  mine, theirs = (rows.groupby('seed')['loss'].mean() for rows in (these, others))
+  logs = np.log((mine / theirs).dropna().to_numpy(float))
+  if len(logs) < 2:
+    return None
+  half = special.stdtrit(len(logs) - 1, (1 + level) / 2) * logs.std(ddof=1) / np.sqrt(len(logs))
+  return [float(np.expm1(logs.mean() + k * half)) for k in (-1, 1)]
 
 
 def _loss(rows: pd.DataFrame, how: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from scipy import integrate
 
 from analysis import sparse
 from analysis.laws import average_parameters, chinchilla
-from analysis.sparsities import counts, differences, lanes, pairs, techniques
+from analysis.sparsities import counts, differences, lanes, pairs, parting, techniques
 from analysis.sparsities import runs as tidy
 from scaling.errors import InputError
 from tests.analysis import sparse_runs
@@ -111,13 +111,31 @@ def test_no_lineage_is_on_both_sides_of_a_fold(studies):
   lineage = found.runs['lineage'].to_numpy()
   assert set(found.folds[found.sparse]) == set(range(5)) and set(found.folds[~found.sparse]) == {-1}
   for k in range(5):
-    kept = counts._apart(found.runs, found.folds, k)
+    kept = parting.apart(found.runs, found.folds, k)
     assert not set(lineage[kept]) & set(lineage[found.folds == k])
     assert (kept & ~found.sparse).sum() >= 12
+  # Nor a seed: what is left out with it are all rows of it, and only those.
+  seeds = parting.seeds(found.runs, counts.FEWEST)
+  assert sorted(seeds) == ['seed 0', 'seed 1']
+  assert sum(seeds.values()).tolist() == [1] * len(found.runs)
+  assert not parting.seeds(found.runs[found.runs['seed'] == 0], counts.FEWEST)
   # With three lineages folds leave out single runs, and say so.
   few = found.runs.assign(lineage=[str(i % 3) for i in range(len(found.runs))])
   said = []
-  assert len(set(counts.folded(few, 5, 0, said))) == 6 and 'fewer than 4 lineages' in said[0]
+  assert len(set(parting.folded(few, 5, 0, said))) == 6 and 'fewer than 4 lineages' in said[0]
+
+
+def test_a_seed_left_out_is_predicted_from_the_other():
+  """One seed is 5 % up, and no run of it says so where it is left out."""
+  runs = made(0.5, seeds=2)
+  runs.loc[runs['seed'] == 1, 'loss'] *= 1.05
+  found = counts.joint(runs, bootstrap=0)
+  off = found.predicted['average']['seeds'][0] / found.loss - 1
+  first, last = (found.sparse & (found.runs['seed'] == s).to_numpy() for s in range(2))
+  assert off[first].mean() == pytest.approx(0.05, abs=0.003)
+  assert off[last].mean() == pytest.approx(1 / 1.05 - 1, abs=0.003)
+  error = counts.errors(found, 'seeds')['average']['mean_relative_error']
+  assert error == pytest.approx((0.05 + 0.05 / 1.05) / 2, abs=0.003)
 
 
 def test_intervals_of_a_mean_are_students():
@@ -153,6 +171,7 @@ def test_techniques_at_equal_cost():
     assert row['interval'] == pytest.approx([row['difference']] * 2)
   rows = techniques.spdf(runs, lambda N, D: 3.0 + 0 * N * D)
   assert [r['sparsity'] for r in rows] == [0.75] * 3
+  assert [r['dense_interval'] for r in rows] == [None] * 3  # No dense run costs as much.
   assert [r['dense'] and r['dense']['how'] for r in rows] == ['law', 'between', 'between']
   dense = runs[(runs['kind'] == 'dense') & (runs['N_initial'] == rows[1]['N'])]
   low, high = (dense['loss'][dense['D'] == d].iloc[0] for d in sparse_runs.TOKENS[:2])
