@@ -26,6 +26,7 @@ class Work:
 
   def __init__(self, flops: float, settled: float, runs: int, done: int, peak: float | None):
     self.flops, self.settled, self.runs, self.peak = flops, settled, runs, peak
+    self._elsewhere = 0.0
     self._before: dict[str, Any] = {'done': done, 'tokens': 0, 'flops': 0}
     self._seconds = dict.fromkeys(usage.KINDS, 0.0)
     self._pack: Pack | None = None
@@ -39,6 +40,11 @@ class Work:
     self._pack = pack
     if not any(pack.program is program for program in self._programs):
       self._programs.append(pack.program)
+
+  def settle(self, flops: float, runs: int) -> None:
+    """Counts what other workers have finished since this one began."""
+    self._elsewhere += flops
+    self._before['done'] += runs
 
   def _total(self, name: str) -> Any:
     if self._pack is None:
@@ -87,9 +93,10 @@ class Work:
 
   @property
   def left(self) -> float | None:
-    """Seconds to go at this rate; None before there is one."""
-    todo = max(self.flops - self.settled - self.trained, 0.0)
-    return todo / self.rate if self.trained else None
+    """Seconds to go at the rate of all workers since this one began; None before there is one."""
+    trained = self.trained + self._elsewhere
+    todo = max(self.flops - self.settled - trained, 0.0)
+    return todo / trained * self._elapsed if trained else None
 
   def line(self) -> str:
     parts = [f'{self.done}/{self.runs} runs done', f'{self.tokens_per_second:,.0f} tokens/s']

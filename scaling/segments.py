@@ -103,7 +103,9 @@ class Queue:
   """Segments of one study, handed out under leases; each at most once a sweep."""
 
   def __init__(self, workdir: str, worker: leases.Worker, forest: Mapping[str, Segment],
-               retry_failed: bool = False):
+               retry_failed: bool = False, settled: Callable[[Segment], None] | None = None):
+    """`settled` is told of every segment that another worker has finished meanwhile."""
+    self._settled, self._told = settled, set[str]()
     self._workdir, self._worker, self._retry_failed = workdir, worker, retry_failed
     self._forest, self._trunks = dict(forest), Trunks(workdir, forest)
     self._left = paths.left(forest)
@@ -140,6 +142,7 @@ class Queue:
         continue
       if not self._to_train(segment, run):
         del self._open[name]
+        self._tell(segment)
         continue
       if not self._ready(segment, run):
         if segment.parent in self._open and segment.parent not in names:
@@ -151,6 +154,7 @@ class Queue:
       del self._open[name]
       if not self._to_train(segment, run):  # It was finished while we reached for it.
         lease.release()
+        self._tell(segment)
         continue
       claimed = Claimed(run, segment, lease, self._trunks.start(segment),
                         stages.before(segment.spec, self._specs),
@@ -165,6 +169,11 @@ class Queue:
         continue
       return claimed
     return None
+
+  def _tell(self, segment: Segment) -> None:
+    if self._settled is not None and segment.name not in self._told | self._handed:
+      self._told.add(segment.name)
+      self._settled(segment)
 
   def _to_train(self, segment: Segment, run: Run) -> bool:
     lost = segment.name in self._lost and not trunks.sound(run, segment.last)

@@ -191,7 +191,9 @@ def run(planned: study.Study, forest: Mapping[str, prefixes.Segment], workdir: s
     if todo:
       worker.start()
     checkpoint.sweep_orphans(workdir, worker)
-    queue = segments.Queue(workdir, worker, forest, _RETRY_FAILED.value)
+    queue = segments.Queue(
+        workdir, worker, forest, _RETRY_FAILED.value,
+        lambda s: work.settle(_flops(s.spec) * s.tokens, int(not s.shared)))
     preemption.watch(_METADATA.value, stop.set)
 
     def record(claimed: segments.Claimed, line: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import types
 from scaling import paths, prefixes
 from scaling.leases import Worker
 from scaling.prefixes import Segment
+from scaling.progress import Work
 from scaling.runs import Run
 from scaling.segments import Queue
 from scaling.specs import DataSpec, DomainSpec, RunSpec
@@ -63,3 +64,22 @@ def test_a_pack_is_filled_with_the_longest_first_and_begun_in_the_order_of_the_s
 
   assert taken() == ['a', 'b', 'c', 'd']
   assert taken(lambda spec: spec.steps > 5) == ['b', 'd', 'c', 'a']
+
+
+def test_what_another_worker_finishes_is_counted_once(tmp_path):
+  data = DataSpec({'a': DomainSpec()}, vocab_size=8, length=4, batch=2)
+  runs = [(name, RunSpec(steps=10, data=data)) for name in 'abc']
+  for name, spec in runs:
+    Run(str(tmp_path), name).prepare(spec)
+  worker, other = Worker(str(tmp_path)), Worker(str(tmp_path))
+  work = Work(300.0, 0.0, 3, 0, None)
+  queue = Queue(str(tmp_path), worker, prefixes.forest(runs, share=False),
+                settled=lambda segment: work.settle(100.0, 1))
+  claimed = Queue(str(tmp_path), other, prefixes.forest(runs, share=False)).take()
+  assert queue.take().run.run_id == 'b' and work.done == 0  # The other is still at a.
+  claimed.run.write_end(claimed.lease, 10, 0)
+  claimed.lease.release()
+  assert queue.take().run.run_id == 'c' and queue.take() is None
+  assert work.done == 1 and '1/3 runs done' in work.line()
+  begun = work._elapsed
+  assert 2 * begun <= work.left <= 2 * work._elapsed + 1e-6  # Two thirds are left.
