@@ -97,9 +97,11 @@ def places(answer: dict[str, Any], by: str) -> str:
     rows.append([name, str(row['runs']),
                  *(percent(row[c]['difference'], True) + between(row[c]['interval'], '+')
                    for c in ('average', 'final', 'initial')),
+                 percent(row['starts'], True),
                  f'{row["w"]:.2f}' + between(row['w_interval'], '.2f'), holds])
   head = {'duration': 'tokens a parameter', 'window': 'window', 'sparsity': 'final sparsity'}[by]
-  return table_of([head, 'sparse runs', 'N average', 'N final', 'N initial', 'w', 'holds'], rows)
+  return table_of([head, 'sparse runs', 'N average', 'N final', 'N initial', 'dense starts', 'w',
+                   'holds'], rows)
 
 
 def durations(answer: dict[str, Any]) -> str:
@@ -154,7 +156,8 @@ def low_rank(answer: dict[str, Any]) -> str:
 def tables(answer: dict[str, Any]) -> dict[str, str]:
   """What stands between the markers of docs/sparse.md, by their names."""
   kinds = ', '.join(f'{count} {kind}' for kind, count in answer['runs'].items())
-  return {'runs': f'Runs: {kinds}; {answer["lineages"]} lineages.', 'counts': counts(answer),
+  return {'runs': f'Runs: {kinds}; {answer["lineages"]} lineages of dense and pruned ones.',
+          'counts': counts(answer),
           'durations': durations(answer), 'windows': places(answer, 'window'),
           'sparsities': places(answer, 'sparsity'), 'pairs': pairs(answer), 'spdf': spdf(answer),
           'low_rank': low_rank(answer)}

@@ -128,13 +128,14 @@ def text(answer: dict[str, Any]) -> str:
     if answer[f'by_{by}']:
       lines += ['', f'sparse loss / dense law - 1, by {by}:',
                 f'{"":14}{"runs":>6}{"average":>10}{"interval":>20}{"final":>10}{"initial":>10}'
-                f'{"w":>7}']
+                f'{"w":>7}{"dense starts":>14}']
     for row in answer[f'by_{by}']:
       place = f'{row["start"]:.2f} to {row["end"]:.2f}' if by == 'window' else f'{row[shown]:.3g}'
       lines.append(f'{place:14}{row["runs"]:6}{_percent(row["average"]["difference"], True):>10}'
                    f'{_ends(row["average"]["interval"], True):>20}'
                    f'{_percent(row["final"]["difference"], True):>10}'
-                   f'{_percent(row["initial"]["difference"], True):>10}{row["w"]:7.2f}')
+                   f'{_percent(row["initial"]["difference"], True):>10}{row["w"]:7.2f}'
+                   + ('' if row['starts'] is None else f'{_percent(row["starts"], True):>14}'))
   begins = answer['begins_to_hold_at']
   lines.append('the average is within 1 % ' + (
       'not even at the longest duration' if begins is None

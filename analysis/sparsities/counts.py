@@ -36,11 +36,13 @@ FEWEST = 6  # dense runs, for a law of five parameters
 class Joint:
   """The fits and refits by count, and what the errors are made of.
 
-  runs: the rows, dense and sparse. weights [S + 1, n]. dense: the law of the dense runs, and its
-  refits. predicted: {count: {question: [S + 1, n]}}, NaN where a question has no answer.
+  runs: the rows, dense and sparse. units [n]: what is resampled as one. weights [S + 1, n].
+  dense: the law of the dense runs, and its refits. predicted: {count: {question: [S + 1, n]}}, NaN
+  where a question has no answer.
   """
 
   runs: pd.DataFrame
+  units: np.ndarray
   weights: np.ndarray
   fits: dict[str, Fit]
   refits: dict[str, dict[str, Samples]]
@@ -58,8 +60,13 @@ class Joint:
   def loss(self) -> np.ndarray:
     return self.runs['loss'].to_numpy(float)
 
-  def lineages(self, rows: np.ndarray) -> int:
-    return int(self.runs['lineage'][rows].nunique())
+  def count(self, rows: np.ndarray) -> int:
+    """Units of these rows."""
+    return len(np.unique(self.units[rows]))
+
+  def count_against_dense(self, rows: np.ndarray) -> int:
+    """Units that a difference from the law of the dense runs is judged by: the fewer of the two."""
+    return min(self.count(rows), self.count(~self.sparse))
 
   def dense_law(self, count: str = 'average', rows: pd.DataFrame | None = None) -> np.ndarray:
     """What the law of the dense runs says at a count of these runs, [S + 1, n]."""
@@ -88,11 +95,11 @@ def joint(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
   sparse = (runs['kind'] == 'sparse').to_numpy()
   warnings: list[str] = []
   fold = parting.folded(runs, folds, seed, warnings)
-  lineage = runs['lineage'].to_numpy(str)
-  weights = lanes.weights(lineage, sparse, bootstrap, seed)
+  units = parting.units(runs)
+  weights = lanes.weights(units, sparse, bootstrap, seed)
   loss = runs['loss'].to_numpy(float)
   alone = fit.fit(laws.get('chinchilla'), inputs_of('average', runs[~sparse]), loss[~sparse],
-                  groups=lineage[~sparse], level=level, bootstrap=0, **options)
+                  groups=units[~sparse], level=level, bootstrap=0, **options)
   dense = lanes.refits(alone, {'dense': np.ones(len(alone.loss), bool)}, weights[:, ~sparse])
   warnings += [f'dense: {w}' for w in alone.warnings[:2]]
   fits, refits, predicted = {}, {}, {}
@@ -103,7 +110,7 @@ def joint(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
   for count in NAMES:
     x = inputs_of(count, runs)
     law = laws.get('weighted_parameters' if count == 'fitted' else 'chinchilla')
-    found = fit.fit(law, x, loss, groups=lineage, level=level, seed=seed,
+    found = fit.fit(law, x, loss, groups=units, level=level, seed=seed,
                     bootstrap=bootstrap if count == 'fitted' else 0, **options)
     asked = {'joint': np.ones(len(runs), bool), **kept}
     asked |= (parts or {}) if count == 'fitted' else {}
@@ -117,7 +124,7 @@ def joint(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
     predicted[count] = said
     warnings += [f'{count}: {w}' for w in found.warnings[:2]]  # A law that is wrong has many.
   _outside(runs, warnings)
-  return Joint(runs, weights, fits, refits, (alone, dense['dense']), predicted, fold, level,
+  return Joint(runs, units, weights, fits, refits, (alone, dense['dense']), predicted, fold, level,
                warnings)
 
 
@@ -149,7 +156,7 @@ def errors(found: Joint, question: str) -> dict[str, dict[str, Any]]:
   """
   sparse, answer = found.sparse, {}
   weight, y = found.weights[:, sparse], found.loss[sparse]
-  count = found.lineages(sparse)
+  count = (found.count_against_dense if question == 'dense' else found.count)(sparse)
   sizes: dict[str, np.ndarray] = {}
   for name, said in found.predicted.items():
     if question not in said:
@@ -189,7 +196,7 @@ def ranking(found: Joint, question: str = 'held_out') -> list[dict[str, Any]]:
     row: dict[str, Any] = {'count': name, 'mean_relative_error': float(sizes[name][0])}
     if i:
       gap = sizes[name] - sizes[order[i - 1]]
-      ends = lanes.interval(gap, found.lineages(sparse), found.level)
+      ends = lanes.interval(gap, found.count(sparse), found.level)
       row |= {'above': float(gap[0]), 'interval': ends,
               'told_apart': None if ends is None else ends[0] > 0}
     rows.append(row)
@@ -200,7 +207,7 @@ def summary(found: Joint) -> dict[str, dict[str, Any]]:
   """By count: parameters, R2 of all rows and of the sparse ones, errors of all questions."""
   questions = {q: errors(found, q) for q in ('joint', 'held_out', 'seeds', 'dense')}
   answer: dict[str, dict[str, Any]] = {}
-  everything = found.lineages(np.ones(len(found.runs), bool))
+  everything = found.count(np.ones(len(found.runs), bool))
   for name, fitted in found.fits.items():
     said = found.predicted[name]['joint']
     r2 = 1 - (lanes.mean((said - found.loss)**2, found.weights)

@@ -4,8 +4,9 @@ The difference of a sparse run is loss / L(N_x, D) - 1, L the law of the dense r
 where the run is better than a dense one with N_x parameters and as many tokens. By duration
 (tokens a parameter), by pruning window and by final sparsity; of each also w, the place in the run
 at which parameters count (analysis/laws/average_parameters.py), fitted to all dense runs and the
-sparse ones there. The law holds at a place when the mean difference at the average count is within
-1 % and so is its interval.
+sparse ones there, and `starts`, the difference of the same starts not pruned: what the sparse runs
+have in common with it is the law's fault, not the pruning's. The law holds at a place when the mean
+difference at the average count is within 1 % and so is its interval.
 """
 
 from __future__ import annotations
@@ -80,9 +81,9 @@ def table(found: Joint, by: str) -> list[dict[str, Any]]:
   rows = []
   for place in np.unique(at[np.isfinite(at)]):
     here = at == place
-    mine, count = runs[here], found.lineages(here)
+    mine, count = runs[here], found.count_against_dense(here)
     weight = found.weights[:, here]
-    row: dict[str, Any] = _described(mine, by) | {'runs': len(mine), 'lineages': count}
+    row: dict[str, Any] = _described(mine, by) | {'runs': len(mine), 'units': count}
     for name in COUNTS:
       values = ratios[name][:, here]
       mean = lanes.mean(values, weight)
@@ -91,6 +92,7 @@ def table(found: Joint, by: str) -> list[dict[str, Any]]:
           'difference': float(mean[0]), 'size': float(size[0]),
           'interval': lanes.interval(mean, count, found.level),
           'size_interval': lanes.interval(size, count, found.level, 0.0)}
+    row['starts'] = _starts(found, mine, ratios['initial'])
     w = found.refits['fitted'][f'{by} {place:g}']['w'][:, 0]
     row['w'] = float(w[0])
     row['w_interval'] = lanes.interval(w, count, found.level, 0.0, 1.0)
@@ -99,6 +101,18 @@ def table(found: Joint, by: str) -> list[dict[str, Any]]:
     row['holds'] = None if ends is None else bool(ends[0] >= -LIMIT and ends[1] <= LIMIT)
     rows.append(row)
   return rows
+
+
+def _starts(found: Joint, rows: pd.DataFrame, ratios: np.ndarray) -> float | None:
+  """The mean difference of dense runs of the size and D of each row; None: a row has none."""
+  dense = found.runs[~found.sparse].assign(ratio=ratios[0, ~found.sparse])
+  size, tokens = (np.log(dense[k].to_numpy(float)) for k in ('N_initial', 'D'))
+  values = []
+  for _, row in rows.iterrows():
+    same = (np.abs(size - np.log(row['N_initial'])) < 1e-3) & (
+        np.abs(tokens - np.log(row['D'])) < 0.01)
+    values.append(dense['ratio'][same].mean() if same.any() else np.nan)
+  return float(np.mean(values)) if np.isfinite(values).all() else None
 
 
 def begins(rows: list[dict[str, Any]]) -> float | None:

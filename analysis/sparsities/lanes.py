@@ -1,10 +1,11 @@
 """One law fitted again and again to parts of the same rows, reweighted: all in one program.
 
 Lanes are (part of the rows) x (sample). Sample 0 has weight one everywhere, the others random
-weights of lineages, exponential with mean one (the Bayesian bootstrap, analysis/fitting/bootstrap),
-the same for every law and part, so that differences between laws are paired. Quantiles are spread
-around the estimate by t / z sqrt((G + 1) / (G - 1)) for G lineages: such weights give a mean over G
-a variance G + 1 times too small, in units of its G values' own, and it is judged by few.
+weights of units (parting.units: lineages of sparse runs, sizes of dense ones), exponential with
+mean one (the Bayesian bootstrap, analysis/fitting/bootstrap), the same for every law and part, so
+that differences between laws are paired. Quantiles are spread around the estimate by
+t / z sqrt((G + 1) / (G - 1)) for G units: such weights give a mean over G a variance G + 1 times
+too small, in units of its G values' own, and it is judged by few.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from analysis.laws.law import Law
 Samples = dict[str, np.ndarray]  # of parameters, [S + 1, 1]
 
 
-def weights(lineages: np.ndarray, strata: np.ndarray, samples: int, seed: int = 0) -> np.ndarray:
+def weights(units: np.ndarray, strata: np.ndarray, samples: int, seed: int = 0) -> np.ndarray:
   """Weights of rows, [S + 1, n]; the first are ones. strata [n]: drawn apart from one another.
 
-  A lineage belongs to the highest of its rows' strata.
+  A unit belongs to the highest of its rows' strata.
   """
-  names, member = np.unique(lineages, return_inverse=True)
+  names, member = np.unique(units, return_inverse=True)
   of = np.zeros(len(names), int)
   np.maximum.at(of, member, np.asarray(strata, int))
-  drawn = bootstrap.draws(lineages, of[member], samples, seed, False)
-  return np.concatenate([np.ones((1, len(lineages))), drawn[:, member]])
+  drawn = bootstrap.draws(units, of[member], samples, seed, False)
+  return np.concatenate([np.ones((1, len(units))), drawn[:, member]])
 
 
 def refits(start: Fit, parts: Mapping[str, np.ndarray], weights_SxM: np.ndarray,
@@ -62,18 +63,18 @@ def mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
   return np.sum(values * weight, 1) / np.maximum(np.sum(weight, 1), 1e-300)
 
 
-def spread(lineages: int) -> float:
+def spread(units: int) -> float:
   """sqrt((G + 1) / (G - 1)), by which a standard deviation over samples is too small."""
-  return math.sqrt((lineages + 1) / (lineages - 1))
+  return math.sqrt((units + 1) / (units - 1))
 
 
-def interval(values: np.ndarray, lineages: int, level: float, low: float = -np.inf,
+def interval(values: np.ndarray, units: int, level: float, low: float = -np.inf,
              high: float = np.inf) -> list[float] | None:
   """The middle `level` of samples [S + 1], of which the first is the estimate; None: too few."""
-  if len(values) < 2 or lineages < 2:
+  if len(values) < 2 or units < 2:
     return None
   tail = (1 + level) / 2
-  wider = special.stdtrit(lineages - 1, tail) / special.ndtri(tail) * spread(lineages)
+  wider = special.stdtrit(units - 1, tail) / special.ndtri(tail) * spread(units)
   ends = values[0] + wider * (np.quantile(values[1:], [1 - tail, tail]) - values[0])
   return [float(np.clip(min(ends[0], values[0]), low, high)),
           float(np.clip(max(ends[1], values[0]), low, high))]

@@ -32,7 +32,7 @@ def table(found: Joint, tolerance: float = 0.03) -> list[dict[str, Any]]:
   runs = found.runs.assign(cell=tidy.cells(found.runs), log=np.log(found.loss))
   std, freedom = noise(found)
   law = np.log(found.dense_law())  # [S + 1, n]
-  wider = lanes.spread(max(2, found.lineages(~found.sparse)))**2  # Its refits weigh dense runs.
+  wider = lanes.spread(max(2, found.count(~found.sparse)))**2  # Its refits weigh dense runs.
   dense = runs[runs['kind'] == 'dense']
   models = {name: cell for name, cell in dense.groupby('cell')}
   rows = []

@@ -10,6 +10,22 @@ from analysis.sparsities import lanes
 from analysis.sparsities.lanes import Samples
 
 LEAST = 4  # lineages to fold by
+SIZES = 5  # of dense models to resample
+
+
+def units(runs: pd.DataFrame) -> np.ndarray:
+  """What is resampled as one, [n]: of sparse runs a lineage, of dense runs a size.
+
+  How far a dense model lies off the law of its N repeats over seeds and budgets, for it is of the
+  model's shape (docs/sparse.md); runs of one size are no independent witnesses of the law. With
+  fewer than five sizes dense runs, too, are resampled by lineages.
+  """
+  found = runs['lineage'].to_numpy(object)
+  dense = (runs['kind'] == 'dense').to_numpy()
+  size = np.round(np.log(runs['N_initial'].to_numpy(float)), 3)
+  if len(np.unique(size[dense])) >= SIZES:
+    found = np.where(dense, [f'dense {s:g}' for s in size], found)
+  return found.astype(str)
 
 
 def folded(runs: pd.DataFrame, folds: int, seed: int, warnings: list[str]) -> np.ndarray:

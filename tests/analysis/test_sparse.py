@@ -68,6 +68,7 @@ def test_where_the_law_holds(studies):
   first = at_average['by_duration'][0]
   assert at_average['begins_to_hold_at'] == first['tokens_per_parameter']
   assert early['begins_to_hold_at'] is None
+  assert all(abs(row['starts']) < 0.002 for row in at_average['by_duration'])  # on the law
   assert all(row['average']['interval'][1] < 0 for row in early['by_duration'])
   assert [len(studies[0.5][0][f'by_{k}']) for k in differences.BY] == [3, 2, 2]
   # Of two windows at a sparsity of 80 %: starts x durations.
@@ -98,7 +99,7 @@ def test_a_dense_run_at_the_average_is_the_pair(studies):
   exact = chinchilla.equation(sparse_runs.TRUTH, {'N': twin['N_average'], 'D': twin['D']})
   twin['loss'] = 1.03 * exact  # three per cent off the law: only a pair with this run shows it
   both = pd.concat([runs, twin.to_frame().T.astype(runs.dtypes)], ignore_index=True)
-  rows = pairs.table(dataclasses.replace(found, runs=both))
+  rows = pairs.table(dataclasses.replace(found, runs=both, units=np.append(found.units, 'twin')))
   exact, = (r for r in rows if r['exact'])
   assert exact['dense_N'] == twin['N_average'] and exact['N_average'] == row['N_average']
   assert exact['difference'] == pytest.approx(1 / 1.03 - 1, abs=noise)
@@ -136,6 +137,17 @@ def test_a_seed_left_out_is_predicted_from_the_other():
   assert off[last].mean() == pytest.approx(1 / 1.05 - 1, abs=0.003)
   error = counts.errors(found, 'seeds')['average']['mean_relative_error']
   assert error == pytest.approx((0.05 + 0.05 / 1.05) / 2, abs=0.003)
+
+
+def test_dense_runs_of_a_size_are_one_witness():
+  dense = [{'kind': 'dense', 'N_initial': 1e4 * i, 'lineage': f'{i}-{s}'}
+           for i in range(1, 7) for s in 'ab']
+  pruned = [{'kind': 'sparse', 'N_initial': 6e4, 'lineage': f'p-{s}'} for s in 'aab']
+  runs = pd.DataFrame(dense + pruned)
+  units = parting.units(runs)
+  assert len(set(units)) == 6 + 2 and units[0] == units[1] != units[2]
+  few = runs[(runs['kind'] == 'sparse') | (runs['N_initial'] < 5e4)]  # Four sizes: too few.
+  assert parting.units(few).tolist() == few['lineage'].tolist()
 
 
 def test_intervals_of_a_mean_are_students():
