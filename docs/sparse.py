@@ -106,10 +106,10 @@ def places(answer: dict[str, Any], by: str) -> str:
 
 def durations(answer: dict[str, Any]) -> str:
   begins = answer['begins_to_hold_at']
-  said = ('not even at the longest duration' if begins is None
-          else f'from {begins:.0f} tokens a parameter on')
+  said = ('is not within 1 % at the longest duration' if begins is None
+          else f'is within 1 % from {begins:.0f} tokens a parameter on')
   return (places(answer, 'duration')
-          + f'\n\nThe mean difference at the average count is within 1 % {said}.')
+          + f'\n\nThe mean difference at the average count {said}.')
 
 
 def pairs(answer: dict[str, Any]) -> str:

@@ -137,9 +137,9 @@ def text(answer: dict[str, Any]) -> str:
                    f'{_percent(row["initial"]["difference"], True):>10}{row["w"]:7.2f}'
                    + ('' if row['starts'] is None else f'{_percent(row["starts"], True):>14}'))
   begins = answer['begins_to_hold_at']
-  lines.append('the average is within 1 % ' + (
-      'not even at the longest duration' if begins is None
-      else f'from {begins:.3g} tokens a parameter on'))
+  lines.append('the average is ' + (
+      'not within 1 % at the longest duration' if begins is None
+      else f'within 1 % from {begins:.3g} tokens a parameter on'))
   lines += ['', *_pairs(answer)]
   lines += _techniques(answer)
   return '\n'.join([*lines, *(f'warning: {w}' for w in answer['warnings'])])

@@ -16,9 +16,9 @@ SIZES = 5  # of dense models to resample
 def units(runs: pd.DataFrame) -> np.ndarray:
   """What is resampled as one, [n]: of sparse runs a lineage, of dense runs a size.
 
-  How far a dense model lies off the law of its N repeats over seeds and budgets, for it is of the
-  model's shape (docs/sparse.md); runs of one size are no independent witnesses of the law. With
-  fewer than five sizes dense runs, too, are resampled by lineages.
+  How far a dense model lies off the law of its N persists over budgets, be it for its shape or for
+  the weights its seeds start from (docs/log.md); runs of one size are no independent witnesses of
+  the law. With fewer than five sizes dense runs, too, are resampled by lineages.
   """
   found = runs['lineage'].to_numpy(object)
   dense = (runs['kind'] == 'dense').to_numpy()
