@@ -46,7 +46,7 @@ def study(runs: pd.DataFrame, *, folds: int = 5, bootstrap: int = 200, level: fl
       **by, 'duration_is_of': differences.duration(both),
       'begins_to_hold_at': differences.begins(by['by_duration']),
       'windows': differences.windows(found), 'pairs': matched, 'pairs_count': pairs.count(matched),
-      'noise': pairs.noise(found)[0], 'spdf': techniques.spdf(runs, dense_law, level),
+      'noise': pairs.noise(found)[None][0], 'spdf': techniques.spdf(runs, dense_law, level),
       'low_rank': techniques.low_rank(runs, level), 'warnings': list(found.warnings)}
   return answer, found
 

@@ -1,7 +1,7 @@
 """One law fitted again and again to parts of the same rows, reweighted: all in one program.
 
 Lanes are (part of the rows) x (sample). Sample 0 has weight one everywhere, the others random
-weights of units (parting.units: lineages of sparse runs, sizes of dense ones), exponential with
+weights of units (parting.units: sizes of dense runs, starts of sparse ones), exponential with
 mean one (the Bayesian bootstrap, analysis/fitting/bootstrap), the same for every law and part, so
 that differences between laws are paired. Quantiles are spread around the estimate by
 t / z sqrt((G + 1) / (G - 1)) for G units: such weights give a mean over G a variance G + 1 times

@@ -10,21 +10,25 @@ from analysis.sparsities import lanes
 from analysis.sparsities.lanes import Samples
 
 LEAST = 4  # lineages to fold by
-SIZES = 5  # of dense models to resample
+UNITS = 5  # sizes, or starts and seeds, to resample
 
 
 def units(runs: pd.DataFrame) -> np.ndarray:
-  """What is resampled as one, [n]: of sparse runs a lineage, of dense runs a size.
+  """What is resampled as one, [n]: of dense runs a size, of sparse runs a start and seed.
 
-  How far a dense model lies off the law of its N persists over budgets, be it for its shape or for
-  the weights its seeds start from (docs/log.md); runs of one size are no independent witnesses of
-  the law. With fewer than five sizes dense runs, too, are resampled by lineages.
+  How far a dense model lies off the law of its N persists over budgets, and sparse runs of one
+  start and seed, which begin with the same weights and read the same text, mostly err together
+  (docs/log.md): they are no independent witnesses. A kind with fewer than five of these is
+  resampled by lineages.
   """
-  found = runs['lineage'].to_numpy(object)
-  dense = (runs['kind'] == 'dense').to_numpy()
+  found = runs['lineage'].to_numpy(object).copy()
   size = np.round(np.log(runs['N_initial'].to_numpy(float)), 3)
-  if len(np.unique(size[dense])) >= SIZES:
-    found = np.where(dense, [f'dense {s:g}' for s in size], found)
+  for kind in ('dense', 'sparse'):
+    rows = (runs['kind'] == kind).to_numpy()
+    unit = [f'{kind} {s:g}' + (f' {seed:g}' if kind == 'sparse' else '')
+            for s, seed in zip(size[rows], runs['seed'].to_numpy(float)[rows], strict=True)]
+    if len(set(unit)) >= UNITS:
+      found[rows] = unit
   return found.astype(str)
 
 

@@ -95,6 +95,11 @@ def cells(runs: pd.DataFrame) -> pd.Series:
   return runs.groupby([runs['kind'], runs['schedule'], *rounded, *rest], sort=True).ngroup()
 
 
+def tokens(D: Any) -> Any:
+  """A number for each D, the same within a percent or so."""
+  return np.round(np.log(D), 2)
+
+
 def _final(table: pd.DataFrame, dropped: dict[str, int]) -> pd.DataFrame:
   """The last rows of runs that are done."""
   for name, wanted, reason in (('state', 'done', 'of runs that are not done'),

@@ -139,13 +139,32 @@ def test_a_seed_left_out_is_predicted_from_the_other():
   assert error == pytest.approx((0.05 + 0.05 / 1.05) / 2, abs=0.003)
 
 
-def test_dense_runs_of_a_size_are_one_witness():
+def test_intervals_of_pairs_take_the_noise_of_their_duration():
+  runs = made(0.5, seeds=3)
+  loud = runs['D'] == sparse_runs.TOKENS[0]  # Here seeds differ ten times as much.
+  runs.loc[loud, 'loss'] *= np.exp(0.02 * np.random.default_rng(1).normal(size=loud.sum()))
+  found = counts.joint(runs, bootstrap=0)
+  noises = pairs.noise(found)
+  by_length = [noises[tidy.tokens(D)][0] for D in sparse_runs.TOKENS]
+  assert by_length == pytest.approx([0.02, 0.002, 0.002], rel=0.35)
+  assert by_length[1] < noises[None][0] < by_length[0]
+  rows = pairs.table(found)
+  wide = {r['D']: r['interval'][1] - r['interval'][0] for r in rows}
+  assert wide[sparse_runs.TOKENS[0]] > 5 * wide[sparse_runs.TOKENS[2]]
+  # Two variances alike, of 4 and 12 degrees: (2 v)^2 / (v^2 / 4 + v^2 / 12) = 12 degrees.
+  assert pairs._half(1.0, 4, 1.0, 12, 0.9) == pytest.approx(1.7823 * 2**0.5, rel=1e-4)
+
+
+def test_runs_that_err_together_are_one_witness():
   dense = [{'kind': 'dense', 'N_initial': 1e4 * i, 'lineage': f'{i}-{s}'}
            for i in range(1, 7) for s in 'ab']
   pruned = [{'kind': 'sparse', 'N_initial': 6e4, 'lineage': f'p-{s}'} for s in 'aab']
-  runs = pd.DataFrame(dense + pruned)
+  runs = pd.DataFrame(dense + pruned).assign(seed=0.0)
   units = parting.units(runs)
   assert len(set(units)) == 6 + 2 and units[0] == units[1] != units[2]
+  # Of sparse runs, those of a start and seed, where there are five of them.
+  many = runs.assign(kind='sparse', seed=np.arange(15) % 2, lineage=[str(i) for i in range(15)])
+  assert len(set(parting.units(many))) == 12
   few = runs[(runs['kind'] == 'sparse') | (runs['N_initial'] < 5e4)]  # Four sizes: too few.
   assert parting.units(few).tolist() == few['lineage'].tolist()
 
