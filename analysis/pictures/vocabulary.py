@@ -111,6 +111,7 @@ def _approaches(axes: Axes, values: Mapping[str, Any], metric: str, x: str, y: A
   n, C = study.along(scale, 25)
   rows = study.table(known, scale, n, C, values['level'])
   at = np.array([row[x] for row in rows])
+  drawn: list[float] = []
   for name in NAMES:
     if name not in known:
       axes.plot([], [], ' ', label=f'{name}: no answer')
@@ -118,13 +119,13 @@ def _approaches(axes: Axes, values: Mapping[str, Any], metric: str, x: str, y: A
     colour, style = LOOKS[name]
     best = [np.nan if row[name]['V'] is None else y(row, row[name]['V']) for row in rows]
     axes.plot(at, best, color=colour, ls=style, lw=1.6, label=name)
+    drawn += best
     if rows[0][name]['interval'] is not None:
       low, high = (np.array([np.nan if row[name]['interval'][i] is None
                              else y(row, row[name]['interval'][i]) for row in rows])
                    for i in (0, 1))
       axes.fill_between(at, low, high, color=colour, alpha=0.13, lw=0)
+      drawn += [*low, *high]
   drawing.log_axis(axes, 'x', at)
-  axes.set_yscale('log')
-  axes.yaxis.set_major_formatter(lambda v, _: number(v))
-  axes.yaxis.set_minor_formatter(lambda v, _: '')
+  drawing.log_axis(axes, 'y', drawn)
   axes.set_xlabel(f'{label(x)}, along C = e^{scale.ln_k:.3g} N_nv^2')

@@ -19,8 +19,9 @@ class SparsitySpec:
   """Which share of the linear layers' weights is not zero, and when (scaling/sparsity.py).
 
   Magnitude pruning along a ramp (geometric, cubic) or at once (one_shot), or a random support from
-  the first update on (constant). What a schedule does not look at is set to one value, and a
-  sparsity of 0 to the default, so that equal schedules are equal specs.
+  the first update on (constant). What a schedule does not look at is set to one value, a ramp that
+  ends where it starts is one_shot, and a sparsity of 0 the default, so that equal schedules are
+  equal specs.
   """
 
   VERSION: ClassVar[int] = 1
@@ -40,8 +41,8 @@ class SparsitySpec:
       fixed = {name: field.default for name, field in default.items()}
     elif self.schedule == 'constant':
       fixed = {'start': 0.0, 'end': 0.0, 'unit': 'steps', 'every': default['every'].default}
-    elif self.schedule == 'one_shot':
-      fixed = {'end': self.start, 'every': default['every'].default}
+    elif self.schedule == 'one_shot' or (self.start == self.end and self._fault is None):
+      fixed = {'schedule': 'one_shot', 'end': self.start, 'every': default['every'].default}
     if self.pattern != UNSTRUCTURED and self.sparsity:
       fixed['scope'] = 'layer'  # Ranks are within a group of m in any case.
     for name, value in fixed.items():

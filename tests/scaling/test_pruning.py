@@ -69,6 +69,7 @@ def test_a_dense_schedule_is_no_schedule():
     assert spec == dense and specs.run_id(spec) == specs.run_id(dense)
   for pattern in ({'pattern': '2:4'}, {'pattern': '1:4', 'scope': 'layer'}):  # An axis may go to 0.
     assert SparsitySpec(0.0, 'one_shot', **pattern) == SparsitySpec()
+  assert SparsitySpec(0.5, 'cubic', 0.3, 0.3, every=7) == SparsitySpec(0.5, 'one_shot', 0.3)
   a, b = ({'sparsity': 0.5, 'schedule': 'constant', 'start': x} for x in (0.1, 0.2))
   assert SparsitySpec(**a) == SparsitySpec(**b)  # It looks at neither.
 
