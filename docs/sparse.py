@@ -91,6 +91,7 @@ def places(answer: dict[str, Any], by: str) -> str:
   rows = []
   for row in answer[f'by_{by}']:
     name = {'duration': f'{row.get("tokens_per_parameter", 0):.0f}',
+            'start': f'{row.get("N_initial", 0):,.0f} at {row.get("tokens_per_parameter", 0):.0f}',
             'window': f'{row.get("start", 0):.2f} to {row.get("end", 0):.2f}',
             'sparsity': f'{row.get("sparsity", 0):.2f}'}[by]
     holds = {None: '', True: 'yes', False: 'no'}[row['holds']]
@@ -99,7 +100,8 @@ def places(answer: dict[str, Any], by: str) -> str:
                    for c in ('average', 'final', 'initial')),
                  percent(row['starts'], True),
                  f'{row["w"]:.2f}' + between(row['w_interval'], '.2f'), holds])
-  head = {'duration': 'tokens a parameter', 'window': 'window', 'sparsity': 'final sparsity'}[by]
+  head = {'duration': 'tokens a parameter', 'start': 'start, tokens a parameter',
+          'window': 'window', 'sparsity': 'final sparsity'}[by]
   return table_of([head, 'sparse runs', 'N average', 'N final', 'N initial', 'dense starts', 'w',
                    'holds'], rows)
 
@@ -158,9 +160,9 @@ def tables(answer: dict[str, Any]) -> dict[str, str]:
   kinds = ', '.join(f'{count} {kind}' for kind, count in answer['runs'].items())
   return {'runs': f'Runs: {kinds}; {answer["lineages"]} lineages of dense and pruned ones.',
           'counts': counts(answer),
-          'durations': durations(answer), 'windows': places(answer, 'window'),
-          'sparsities': places(answer, 'sparsity'), 'pairs': pairs(answer), 'spdf': spdf(answer),
-          'low_rank': low_rank(answer)}
+          'durations': durations(answer), 'starts': places(answer, 'start'),
+          'windows': places(answer, 'window'), 'sparsities': places(answer, 'sparsity'),
+          'pairs': pairs(answer), 'spdf': spdf(answer), 'low_rank': low_rank(answer)}
 
 
 def rebuild(folder: pathlib.Path, bootstrap: int = 200) -> None:

@@ -123,14 +123,16 @@ def text(answer: dict[str, Any]) -> str:
   lines += [f'fitted weighting: w = {fitted["params"]["w"]:.3f}'
             + ('' if low is None else f' [{low:.3f}, {high:.3f}]')
             + ' (0 initial, 0.5 average, 1 final)', 'ranking: ' + ranking(answer['ranking'])]
-  for by, shown in (('duration', 'tokens_per_parameter'), ('window', 'start'),
-                    ('sparsity', 'sparsity')):
+  for by, shown in (('duration', 'tokens_per_parameter'), ('start', 'tokens_per_parameter'),
+                    ('window', 'start'), ('sparsity', 'sparsity')):
     if answer[f'by_{by}']:
       lines += ['', f'sparse loss / dense law - 1, by {by}:',
                 f'{"":14}{"runs":>6}{"average":>10}{"interval":>20}{"final":>10}{"initial":>10}'
                 f'{"w":>7}{"dense starts":>14}']
     for row in answer[f'by_{by}']:
       place = f'{row["start"]:.2f} to {row["end"]:.2f}' if by == 'window' else f'{row[shown]:.3g}'
+      if by == 'start':
+        place = f'{row["N_initial"]:,.0f} at {place}'
       lines.append(f'{place:14}{row["runs"]:6}{_percent(row["average"]["difference"], True):>10}'
                    f'{_ends(row["average"]["interval"], True):>20}'
                    f'{_percent(row["final"]["difference"], True):>10}'

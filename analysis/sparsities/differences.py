@@ -2,11 +2,11 @@
 
 The difference of a sparse run is loss / L(N_x, D) - 1, L the law of the dense runs alone: negative
 where the run is better than a dense one with N_x parameters and as many tokens. By duration
-(tokens a parameter), by pruning window and by final sparsity; of each also w, the place in the run
-at which parameters count (analysis/laws/average_parameters.py), fitted to all dense runs and the
-sparse ones there, and `starts`, the difference of the same starts not pruned: what the sparse runs
-have in common with it is the law's fault, not the pruning's. The law holds at a place when the mean
-difference at the average count is within 1 % and so is its interval.
+(tokens a parameter), by start and duration, by pruning window and by final sparsity; of each also
+w, the place in the run at which parameters count (analysis/laws/average_parameters.py), fitted to
+all dense runs and the sparse ones there, and `starts`, the difference of the same starts not
+pruned: what the sparse runs have in common with it is not of the pruning. The law holds at a place
+when the mean difference at the average count is within 1 % and so is its interval.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import pandas as pd
 
 from analysis import validation
 from analysis.sparsities import lanes
+from analysis.sparsities import runs as tidy
 from analysis.sparsities.counts import Joint
 
 LIMIT = 0.01
 COUNTS = ('average', 'final', 'initial')
-BY = ('duration', 'window', 'sparsity')
+BY = ('duration', 'start', 'window', 'sparsity')
 
 
 def labels(runs: pd.DataFrame, by: str) -> np.ndarray:
@@ -35,6 +36,10 @@ def labels(runs: pd.DataFrame, by: str) -> np.ndarray:
   rows = runs[sparse]
   if by == 'duration':
     found[sparse] = validation.levels(_lengths(rows)[duration(runs)])
+  elif by == 'start':  # each size that was pruned at each D
+    size = np.round(np.log(rows['N_initial'].to_numpy(float)), 3)
+    found[sparse] = np.unique(np.stack([size, tidy.tokens(rows['D'].to_numpy(float))], 1), axis=0,
+                              return_inverse=True)[1].ravel()
   elif by == 'sparsity':
     found[sparse] = np.unique(np.round(rows['sparsity'], 2), return_inverse=True)[1]
   else:
@@ -127,8 +132,9 @@ def begins(rows: list[dict[str, Any]]) -> float | None:
 
 def _described(rows: pd.DataFrame, by: str) -> dict[str, float]:
   average = float(np.exp(np.mean(np.log(rows['D'] / rows['N_average']))))
-  if by == 'duration':
-    return {'D': float(np.exp(np.mean(np.log(rows['D'])))), 'tokens_per_parameter': average}
+  if by in ('duration', 'start'):
+    own = {} if by == 'duration' else {'N_initial': float(rows['N_initial'].mean())}
+    return own | {'D': float(np.exp(np.mean(np.log(rows['D'])))), 'tokens_per_parameter': average}
   if by == 'sparsity':
     return {'sparsity': float(rows['sparsity'].mean())}
   return {'start': float(rows['start'].iloc[0]), 'end': float(rows['end'].iloc[0])}

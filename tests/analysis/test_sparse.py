@@ -70,7 +70,9 @@ def test_where_the_law_holds(studies):
   assert early['begins_to_hold_at'] is None
   assert all(abs(row['starts']) < 0.002 for row in at_average['by_duration'])  # on the law
   assert all(row['average']['interval'][1] < 0 for row in early['by_duration'])
-  assert [len(studies[0.5][0][f'by_{k}']) for k in differences.BY] == [3, 2, 2]
+  assert [len(studies[0.5][0][f'by_{k}']) for k in differences.BY] == [3, 6, 2, 2]
+  by_start = [(row['N_initial'], row['D']) for row in at_average['by_start']]
+  assert by_start == [(n, pytest.approx(d)) for n in sparse_runs.STARTS for d in sparse_runs.TOKENS]
   # Of two windows at a sparsity of 80 %: starts x durations.
   assert len(early['windows']) == 2 * 2 * 3
   begins = [differences.begins([{'tokens_per_parameter': i, 'within': w} for i, w in enumerate(of)])
