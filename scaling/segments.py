@@ -171,8 +171,9 @@ class Queue:
     return None
 
   def _tell(self, segment: Segment) -> None:
-    if self._settled is not None and segment.name not in self._told | self._handed:
-      self._told.add(segment.name)
+    name = segment.name
+    if self._settled is not None and name not in self._told and name not in self._handed:
+      self._told.add(name)
       self._settled(segment)
 
   def _to_train(self, segment: Segment, run: Run) -> bool:

@@ -10,7 +10,7 @@ each:
   dense        fitted to the dense runs alone (not `fitted`, whose w they do not say)
   seeds        one seed at a time left out, dense runs and sparse ones (where there are several):
                runs of a seed and size start from the same weights, whatever their lineages
-Errors are of sparse runs. With fewer than four such lineages folds leave out single sparse runs.
+Errors are of sparse runs. With fewer than four lineages of these, folds leave out single runs.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def labels(runs: pd.DataFrame, by: str) -> np.ndarray:
   if by == 'duration':
     found[sparse] = validation.levels(_lengths(rows)[duration(runs)])
   elif by == 'start':  # each size that was pruned at each D
-    size = np.round(np.log(rows['N_initial'].to_numpy(float)), 3)
+    size = tidy.size(rows['N_initial'].to_numpy(float))
     found[sparse] = np.unique(np.stack([size, tidy.tokens(rows['D'].to_numpy(float))], 1), axis=0,
                               return_inverse=True)[1].ravel()
   elif by == 'sparsity':
@@ -47,7 +47,7 @@ def labels(runs: pd.DataFrame, by: str) -> np.ndarray:
     named = np.flatnonzero(np.isfinite(ends).all(1))
     if len(named):
       place = np.unique(ends[named], axis=0, return_inverse=True)[1].ravel()
-      cell = [np.round(np.log(rows['N_initial'].to_numpy(float)), 3)[named],
+      cell = [tidy.size(rows['N_initial'].to_numpy(float))[named],
               np.round(rows['sparsity'].to_numpy(float), 2)[named]]
       several = (pd.Series(place).groupby(cell).transform('nunique') > 1).to_numpy()
       if several.any():  # Else windows differ in what was pruned, too.
@@ -150,7 +150,7 @@ def windows(found: Joint) -> list[dict[str, Any]]:
       window=labels(found.runs, 'window'))
   runs = runs[np.isfinite(runs['window'])]
   rows = []
-  same = [np.round(np.log(runs['N_initial']), 3), np.round(np.log(runs['D']), 3),
+  same = [tidy.size(runs['N_initial']), np.round(np.log(runs['D']), 3),
           np.round(runs['sparsity'], 2)]
   for _, group in runs.groupby(same):
     if group['window'].nunique() < 2:

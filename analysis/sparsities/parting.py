@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.laws.law import Law
 from analysis.sparsities import lanes
+from analysis.sparsities import runs as tidy
 from analysis.sparsities.lanes import Samples
 
 LEAST = 4  # lineages to fold by
@@ -22,7 +23,7 @@ def units(runs: pd.DataFrame) -> np.ndarray:
   resampled by lineages.
   """
   found = runs['lineage'].to_numpy(object).copy()
-  size = np.round(np.log(runs['N_initial'].to_numpy(float)), 3)
+  size = tidy.size(runs['N_initial'].to_numpy(float))
   for kind in ('dense', 'sparse'):
     rows = (runs['kind'] == kind).to_numpy()
     unit = [f'{kind} {s:g}' + (f' {seed:g}' if kind == 'sparse' else '')
@@ -63,11 +64,9 @@ def seeds(runs: pd.DataFrame, least: int) -> dict[str, np.ndarray]:
 
 
 def left_out(law: Law, refits: dict[str, Samples], parts: dict[str, np.ndarray],
-              inputs: dict[str, np.ndarray]) -> np.ndarray:
+             inputs: dict[str, np.ndarray]) -> np.ndarray:
   """Rows of every part as predicted by the refits of that name, [S + 1, n]; NaN in no part."""
-  told = {name: lanes.predict(law, refits[name], {k: v[rows] for k, v in inputs.items()})
-          for name, rows in parts.items()}
-  found = np.full((len(next(iter(told.values()))), len(next(iter(inputs.values())))), np.nan)
+  found = np.array([np.nan])
   for name, rows in parts.items():
-    found[:, rows] = told[name]
+    found = np.where(rows, lanes.predict(law, refits[name], inputs), found)
   return found

@@ -95,6 +95,11 @@ def cells(runs: pd.DataFrame) -> pd.Series:
   return runs.groupby([runs['kind'], runs['schedule'], *rounded, *rest], sort=True).ngroup()
 
 
+def size(N: Any) -> Any:
+  """A number for each N, the same within a tenth of a percent or so."""
+  return np.round(np.log(N), 3)
+
+
 def tokens(D: Any) -> Any:
   """A number for each D, the same within a percent or so."""
   return np.round(np.log(D), 2)

@@ -33,7 +33,7 @@ def spdf(runs: pd.DataFrame, dense_law: Any = None, level: float = 0.9) -> list[
   after = runs[runs['kind'] == 'dense_after']
   share = np.array([_sparsity(parents, p) for p in after['parent']])
   after = after.assign(share=share, cost=np.round(np.log(after['C']), 2))
-  size = np.round(np.log(after['N_initial']), 3)
+  size = tidy.size(after['N_initial'])
   for _, cell in after.groupby([size, 'share', 'cost'], dropna=False):
     first, cost = cell.iloc[0], float(cell['C'].mean())
     same = runs[np.abs(np.log(runs['N_initial'] / first['N_initial'])) < 1e-3]
